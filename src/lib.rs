@@ -1,0 +1,16 @@
+//! culvert: a node-level zero-trust daemon for Kubernetes.
+//!
+//! The layers, from those that know nothing of a mesh to those that assemble one. A module may use
+//! modules of its own and of higher groups in this list; features never use each other, `role`
+//! joins them. `tests/tidy` holds the table of allowed imports and fails on a new arrow.
+//!
+//! | group | modules |
+//! | --- | --- |
+//! | words and kit | [`model`], [`runtime`], [`telemetry`], [`sys`] |
+//! | protocols | `tls`, `hbone`, `kube` |
+//! | state and decisions | `mesh`, `authz`, `route`, `identity` |
+//! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
+//! | assembly | `config`, `role`, `cli` |
+
+pub mod model;
+pub mod sys;

@@ -1,0 +1,13 @@
+//! The words of the mesh as plain data: names, addresses, identities, workloads, services, policies, pods.
+//!
+//! Owns: types and the pure rules that belong to one type (parsing, matching a string, membership).
+//! Never: I/O, a clock, a wire format. Everything here is cheap to clone (`Arc<str>`) and compares by value.
+
+pub mod membership;
+pub mod name;
+pub mod pod;
+pub mod policy;
+pub mod ports;
+pub mod service;
+pub mod spiffe;
+pub mod workload;

@@ -1,0 +1,7 @@
+//! The kernel's door: namespaces, sockets, netlink, splice, programs, /proc.
+//!
+//! Owns: every `unsafe` block, every bind and dial, every entry into a namespace, every program run.
+//! Never: a decision about the mesh. Errors name the call and the thing it was made on.
+
+pub mod netns;
+mod nsfs;

@@ -1,0 +1,26 @@
+use super::*;
+
+#[test]
+fn own_namespace_is_one_and_other_files_are_not() {
+    let own = Netns::own().unwrap();
+    assert_eq!(own.id(), Netns::own().unwrap().id());
+    for path in ["/proc/self/ns/mnt", "/etc/passwd", "/dev/null"] {
+        let error = Netns::open(path).unwrap_err();
+        assert!(matches!(error, NetnsError::NotANamespace { .. }), "{path}: {error}");
+        assert!(error.to_string().contains(path), "{error}");
+    }
+    let missing = Netns::open("/run/netns/culvert-no-such-name").unwrap_err();
+    assert!(matches!(missing, NetnsError::Open { .. }), "{missing}");
+}
+
+#[test]
+fn work_runs_inside_and_a_panic_harms_nobody_else() {
+    let own = Netns::own().unwrap();
+    let id = own.id();
+    assert_eq!(own.run(move || Netns::own().unwrap().id()).unwrap(), id);
+    let error = own.run(|| panic!("on purpose")).unwrap_err();
+    assert!(matches!(error, NetnsError::Worker { .. }), "{error}");
+    for _ in 0..20 {
+        assert_eq!(own.run(|| 7).unwrap(), 7);
+    }
+}
