@@ -6,3 +6,5 @@
 pub mod netlink;
 pub mod netns;
 mod nsfs;
+pub mod socket;
+pub mod splice;

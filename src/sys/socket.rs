@@ -1,0 +1,132 @@
+//! TCP sockets: listening and dialling inside a pod's namespace, and what a captured socket knows.
+//!
+//! [`listen`] and [`start_dial`] make their socket in the namespace of the calling thread: call
+//! them through [`Netns::run`](super::netns::Netns::run). The socket stays there for its life and
+//! is driven from any thread.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+/// Length of the accept queue. The kernel caps it at net.core.somaxconn (4096 since Linux 5.4).
+const BACKLOG: i32 = 4096;
+/// Dead peers are noticed after 180 s + 9 × 20 s of silence: the same idle time as Istio's node
+/// proxy, with faster probes afterwards.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(180)).with_interval(Duration::from_secs(20)).with_retries(9);
+
+/// How a connection is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dial {
+    pub remote: SocketAddr,
+    /// Source address to show to the other side. One that is foreign to the namespace needs
+    /// CAP_NET_ADMIN and the redirection's routes, by which the answers come back.
+    pub source: Option<IpAddr>,
+    /// Packet mark that exempts the socket from redirection; 0 sets none.
+    pub mark: u32,
+}
+
+/// A connection attempt in flight: the socket is made, the handshake is not over.
+#[derive(Debug)]
+pub struct Dialling {
+    socket: std::net::TcpStream,
+    remote: SocketAddr,
+}
+
+/// Opens a listener in the calling thread's namespace. An IPv6 listener takes no IPv4 (V6ONLY), so
+/// the namespace's `bindv6only` setting changes nothing.
+///
+/// SO_REUSEPORT stays off: any root process in the pod could join the group and take connections.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for the last life's connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Starts a connection from the calling thread's namespace and does not wait for it.
+pub fn start_dial(dial: Dial) -> io::Result<Dialling> {
+    let Dial { remote, source, mark } = dial;
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    if mark != 0 {
+        socket.set_mark(mark)?;
+    }
+    // Binding to an address of the other family would fail with a riddle; the caller's own choice
+    // of source is then worth less than the connection.
+    if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4() && *source != remote.ip()) {
+        if source.is_ipv4() {
+            socket.set_ip_transparent_v4(true)?;
+        } else {
+            socket.set_ip_transparent_v6(true)?;
+        }
+        // With a port picked at bind(2) a client would have 28,000 connections to all its peers
+        // together; picked at connect(2) it has as many to each (Linux 4.2).
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+    }
+    match socket.connect(&remote.into()) {
+        Ok(()) => {}
+        Err(e) if e.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+        Err(e) => return Err(e),
+    }
+    Ok(Dialling { socket: socket.into(), remote })
+}
+
+/// The destination that a captured connection had before redirection, with an IPv4-mapped address
+/// unwrapped. `None` when conntrack translated nothing: nobody redirected this connection.
+pub fn original_destination(stream: &TcpStream) -> Option<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let local = stream.local_addr().ok()?;
+    // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST, by the family of the listener.
+    let found = if local.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    found.ok()?.as_socket().map(canonical)
+}
+
+/// An address as look-ups, policies and logs see it: IPv4-mapped IPv6 is IPv4, no scope, no flow.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Sets on an accepted socket what every socket of ours has.
+pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)
+}
+
+/// Makes the next close of `stream` a reset: the other side learns that this was no clean end.
+pub fn reset_on_close(stream: &TcpStream) {
+    // It fails only on a socket that is already gone, and then there is nobody to tell.
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+}
+
+// === impl Dialling ===
+
+impl Dialling {
+    /// Waits until the handshake is over. Must be called on a runtime with I/O enabled.
+    pub async fn connected(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::from_std(self.socket)?;
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        // Writable and without an error also after a reset that somebody else has collected.
+        stream.peer_addr().map_err(|_| io::Error::from(io::ErrorKind::ConnectionReset))?;
+        Ok(stream)
+    }
+
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+}
