@@ -13,4 +13,5 @@
 //! | assembly | `config`, `role`, `cli` |
 
 pub mod model;
+pub mod proxy;
 pub mod sys;

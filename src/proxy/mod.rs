@@ -1,0 +1,6 @@
+//! The data path of an enrolled pod: accept, connect, relay.
+//!
+//! Owns: the connections of each pod, what became of them, and their revocation.
+//! Never: a rule in a kernel, a label, a manifest. What may pass is decided by `route` and `authz`.
+
+pub mod relay;

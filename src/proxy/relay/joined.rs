@@ -1,0 +1,173 @@
+//! Two TCP sockets joined: each direction is read here and written there until both have ended.
+//!
+//! Small messages go through a buffer of the thread (one read and one write), which is cheaper than
+//! a pipe; bulk goes from socket to socket inside the kernel. An idle connection holds neither.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::{Broken, Meter, Side};
+use crate::sys::socket::reset_on_close;
+use crate::sys::splice::{Pipe, PipePool};
+
+/// What one read takes before a direction counts as bulk. Requests and answers of most protocols
+/// are shorter; a stream of bulk data fills it at once.
+const SCRATCH: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Joins the client's socket and the server's until both directions have ended.
+///
+/// The end of one direction becomes a shutdown of writing on the other socket after the last byte
+/// was handed over, and the other direction lives on. A failure on either socket resets both: the
+/// caller must drop them then.
+pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, meter: &Meter) -> Result<(), Broken> {
+    let up = flow(client, server, pipes, |n| meter.up(n));
+    let down = flow(server, client, pipes, |n| meter.down(n));
+    let up = async { up.await.map_err(|e| e.into_broken(Side::Client, Side::Server)) };
+    let down = async { down.await.map_err(|e| e.into_broken(Side::Server, Side::Client)) };
+    let both = async { tokio::try_join!(up, down).map(drop) };
+    let result = tokio::select! {
+        result = both => result,
+        // A direction that waits for one socket to take bytes does not see the other one break.
+        broken = reset(client, Side::Client) => Err(broken),
+        broken = reset(server, Side::Server) => Err(broken),
+    };
+    if result.is_err() {
+        reset_on_close(client);
+        reset_on_close(server);
+    }
+    result
+}
+
+/// Which end of a direction failed.
+enum FlowError {
+    Reading(io::Error),
+    Writing(io::Error),
+    /// No pipe is to be had: the process is out of descriptors.
+    Pipe(io::Error),
+}
+
+/// What a burst left behind.
+enum Burst {
+    /// The source has nothing more at the moment.
+    Idle,
+    /// The source has ended; everything was handed over.
+    Ended,
+    /// More is there than the buffer of the thread takes.
+    Bulk,
+}
+
+async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: impl Fn(usize)) -> Result<(), FlowError> {
+    loop {
+        source.readable().await.map_err(FlowError::Reading)?;
+        let mut burst = small(source, sink, &count).await?;
+        if matches!(burst, Burst::Bulk) {
+            let mut pipe = pipes.lease().map_err(FlowError::Pipe)?;
+            burst = bulk(source, sink, &mut pipe, &count).await?;
+            pipes.give_back(pipe);
+        }
+        if matches!(burst, Burst::Ended) {
+            // Already closed by the other side is as good as shut down by us.
+            drop(SockRef::from(sink).shutdown(Shutdown::Write));
+            return Ok(());
+        }
+    }
+}
+
+/// Moves one message through the thread's buffer.
+async fn small(source: &TcpStream, sink: &TcpStream, count: &impl Fn(usize)) -> Result<Burst, FlowError> {
+    // Both calls are made before anything is awaited, so the buffer never leaves its thread.
+    let (burst, rest) = BUFFER.with_borrow_mut(|buffer| {
+        let read = match source.try_read(buffer) {
+            Ok(0) => return Ok((Burst::Ended, Vec::new())),
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((Burst::Idle, Vec::new())),
+            Err(e) => return Err(FlowError::Reading(e)),
+        };
+        let burst = if read == buffer.len() { Burst::Bulk } else { Burst::Idle };
+        let written = match sink.try_write(&buffer[..read]) {
+            Ok(written) => written,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(e) => return Err(FlowError::Writing(e)),
+        };
+        count(written);
+        Ok((burst, buffer[written..read].to_vec()))
+    })?;
+    let mut rest = rest.as_slice();
+    while !rest.is_empty() {
+        sink.writable().await.map_err(FlowError::Writing)?;
+        match sink.try_write(rest) {
+            Ok(written) => {
+                count(written);
+                rest = &rest[written..];
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(FlowError::Writing(e)),
+        }
+    }
+    Ok(burst)
+}
+
+/// Moves everything that is there through `pipe`, which is empty again on success.
+async fn bulk(
+    source: &TcpStream,
+    sink: &TcpStream,
+    pipe: &mut Pipe,
+    count: &impl Fn(usize),
+) -> Result<Burst, FlowError> {
+    loop {
+        // Only an empty pipe is filled, so that "would block" can only mean an empty source.
+        match source.try_io(Interest::READABLE, || pipe.fill(source)) {
+            Ok(0) => return Ok(Burst::Ended),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Burst::Idle),
+            Err(e) => return Err(FlowError::Reading(e)),
+        }
+        while pipe.held() > 0 {
+            match sink.try_io(Interest::WRITABLE, || pipe.drain(sink, false)) {
+                Ok(moved) => count(moved),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    sink.writable().await.map_err(FlowError::Writing)?;
+                }
+                Err(e) => return Err(FlowError::Writing(e)),
+            }
+        }
+    }
+}
+
+/// Ends when `socket` was reset; never otherwise.
+async fn reset(socket: &TcpStream, side: Side) -> Broken {
+    loop {
+        match socket.ready(Interest::ERROR).await {
+            Ok(_) => match socket.take_error() {
+                Ok(Some(source)) | Err(source) => return Broken { side, source },
+                // A hang-up after both directions ended in order: the flows see to that.
+                Ok(None) => std::future::pending().await,
+            },
+            Err(source) => return Broken { side, source },
+        }
+    }
+}
+
+// === impl FlowError ===
+
+impl FlowError {
+    fn into_broken(self, source_side: Side, sink_side: Side) -> Broken {
+        match self {
+            Self::Reading(source) => Broken { side: source_side, source },
+            Self::Writing(source) => Broken { side: sink_side, source },
+            Self::Pipe(source) => Broken { side: Side::Us, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
