@@ -12,6 +12,7 @@
 //! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
 //! | assembly | `config`, `role`, `cli` |
 
+pub mod enroll;
 pub mod model;
 pub mod proxy;
 pub mod sys;

@@ -1,0 +1,362 @@
+//! The task that leads every pod of the node to where its labels want it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::reconcile::{Action, Phase, reconcile};
+use crate::model::membership::{Membership, OutReason};
+use crate::model::pod::Pod;
+
+/// What is done to a pod in the kernel and to its connections.
+pub trait Plane: Send + Sync + 'static {
+    /// An enrolled pod. Dropping it closes its listeners and cuts its connections, and leaves the
+    /// rules: fail closed.
+    type Enrolled: Send + Sync + 'static;
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Listeners, routes, rules, in that order; returns with the rules verified.
+    fn enrol(&self, pod: Arc<Pod>) -> impl Future<Output = Result<Self::Enrolled, Self::Error>> + Send;
+    /// Reads everything back and puts right what differs.
+    fn verify(&self, pod: Arc<Self::Enrolled>) -> impl Future<Output = Result<Verified, Self::Error>> + Send;
+    /// Lets new connections go their own way; those that are captured live on.
+    fn release(&self, pod: Arc<Self::Enrolled>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// Waits until no captured connection is left, at most for the time that the plane is set to.
+    fn drained(&self, pod: Arc<Self::Enrolled>) -> impl Future<Output = ()> + Send;
+    /// Removes everything, cutting what is still there.
+    fn remove(&self, pod: Arc<Self::Enrolled>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// Removes what an earlier life left in a pod that is not in the mesh; true when there was something.
+    fn sweep(&self, pod: Arc<Pod>) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+}
+
+/// The pods of this node and their membership, as the newest accepted state has them.
+pub type Wanted = Vec<(Arc<Pod>, Membership)>;
+
+/// Where a pod stands, for people.
+#[derive(Clone, Debug)]
+pub struct PodStatus {
+    pub pod: Arc<Pod>,
+    pub membership: Membership,
+    pub state: State,
+    /// Verifications that found and mended a difference.
+    pub healed: u64,
+}
+
+/// A pod's state as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Enrolled,
+    Enrolling,
+    /// The newest error; it is tried again.
+    Failed(Arc<str>),
+    Out,
+    Withdrawing,
+}
+
+/// What a verification found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Something differed and was put right.
+    Healed,
+    /// The pod has another namespace than the one that was enrolled: it has to be enrolled anew.
+    Replaced,
+    Same,
+}
+
+/// Receives what a report wants to know of each verification.
+pub type OnVerified = Box<dyn Fn(&Pod, Result<Verified, &str>) + Send + Sync>;
+
+struct Entry<P: Plane> {
+    pod: Arc<Pod>,
+    phase: Phase,
+    enrolled: Option<Arc<P::Enrolled>>,
+    error: Option<Arc<str>>,
+    failures: u32,
+    retry_at: Instant,
+    healed: u64,
+    drain: Option<AbortHandle>,
+}
+
+/// The end of something that was started for a pod.
+enum Done<P: Plane> {
+    Drained,
+    Enrolled(Result<P::Enrolled, P::Error>),
+    Released(Result<(), P::Error>),
+    Removed(Result<(), P::Error>),
+    Swept(Arc<Pod>, Result<bool, P::Error>),
+    Verified(Result<Verified, P::Error>),
+}
+
+/// Enrolment is tried again after 0.5 s, doubling up to this.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+pub struct Manager<P: Plane> {
+    plane: Arc<P>,
+    wanted: watch::Receiver<Arc<Wanted>>,
+    status: watch::Sender<Arc<Vec<PodStatus>>>,
+    verify_every: Duration,
+    on_verified: OnVerified,
+    entries: BTreeMap<Arc<str>, Entry<P>>,
+    swept: std::collections::BTreeSet<Arc<str>>,
+    work: JoinSet<(Arc<str>, Done<P>)>,
+}
+
+// === impl Manager ===
+
+impl<P: Plane> Manager<P> {
+    /// `wanted` must hold a complete state when [`Manager::run`] starts: what it does not name is
+    /// withdrawn.
+    pub fn build(
+        plane: Arc<P>,
+        wanted: watch::Receiver<Arc<Wanted>>,
+        verify_every: Duration,
+        on_verified: OnVerified,
+    ) -> (Self, watch::Receiver<Arc<Vec<PodStatus>>>) {
+        let (status, statuses) = watch::channel(Arc::new(Vec::new()));
+        let (entries, swept, work) = (BTreeMap::new(), std::collections::BTreeSet::new(), JoinSet::new());
+        (Self { plane, wanted, status, verify_every, on_verified, entries, swept, work }, statuses)
+    }
+
+    /// Works until `stop`. The rules of enrolled pods stay when it ends.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut verify = tokio::time::interval_at(Instant::now() + self.verify_every, self.verify_every);
+        verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.step();
+            let retry =
+                self.entries.values().filter(|e| matches!(e.phase, Phase::Failed { .. })).map(|e| e.retry_at).min();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = self.wanted.changed() => if changed.is_err() { return },
+                Some(done) = self.work.join_next() => match done {
+                    Ok((uid, done)) => self.done(&uid, done),
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => tracing::error!(%error, "a step of enrolment panicked: please report it"),
+                },
+                _ = verify.tick() => self.verify_all(),
+                () = async {
+                    match retry {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                } => {}
+            }
+        }
+    }
+
+    /// Starts what has to be done now and publishes where everybody stands.
+    fn step(&mut self) {
+        let all = Arc::clone(&self.wanted.borrow_and_update());
+        let wanted: BTreeMap<_, _> =
+            all.iter().filter(|(_, m)| m.is_in()).map(|(pod, _)| (Arc::clone(&pod.uid), Arc::clone(pod))).collect();
+        let now = Instant::now();
+        let held = self.entries.iter().map(|(uid, entry)| {
+            let phase = match entry.phase {
+                Phase::Failed { .. } => Phase::Failed { due: entry.retry_at <= now },
+                phase => phase,
+            };
+            (Arc::clone(uid), (Arc::clone(&entry.pod), phase))
+        });
+        for action in reconcile(&wanted, &held.collect()) {
+            self.start(action);
+        }
+        for (pod, membership) in all.iter() {
+            // A pod that is out may still carry the rules of a life that ended while it was in.
+            if !membership.is_in() && pod.netns.is_some() && !pod.host_network && !self.entries.contains_key(&pod.uid) {
+                if self.swept.insert(Arc::clone(&pod.uid)) {
+                    self.sweep(Arc::clone(pod));
+                }
+            } else {
+                self.swept.remove(&pod.uid);
+            }
+        }
+        self.publish(&all);
+    }
+
+    fn start(&mut self, action: Action) {
+        match action {
+            Action::Enrol(pod) => {
+                let uid = Arc::clone(&pod.uid);
+                let fresh = Entry {
+                    pod: Arc::clone(&pod),
+                    phase: Phase::Busy,
+                    enrolled: None,
+                    error: None,
+                    failures: 0,
+                    retry_at: Instant::now(),
+                    healed: 0,
+                    drain: None,
+                };
+                let entry = self.entries.entry(Arc::clone(&uid)).or_insert(fresh);
+                (entry.pod, entry.phase) = (Arc::clone(&pod), Phase::Busy);
+                let plane = Arc::clone(&self.plane);
+                self.work.spawn(async move { (uid, Done::Enrolled(plane.enrol(pod).await)) });
+            }
+            Action::Forget(uid) => drop(self.entries.remove(&uid)),
+            Action::Resume(uid) => {
+                let Some(entry) = self.entries.get_mut(&uid) else { return };
+                entry.drain.take().iter().for_each(AbortHandle::abort);
+                entry.phase = Phase::Enrolled;
+                tracing::info!(pod = %entry.pod.key, "the pod is wanted again before it had left: redirecting again");
+                // Verification finds the redirects missing and lays them.
+                self.verify(&uid);
+            }
+            Action::Withdraw(uid) => {
+                let Some((entry, pod)) = self.held(&uid) else { return };
+                entry.phase = Phase::Busy;
+                tracing::info!(pod = %entry.pod.key, "withdrawing");
+                let plane = Arc::clone(&self.plane);
+                self.work.spawn(async move { (uid, Done::Released(plane.release(pod).await)) });
+            }
+            Action::WithdrawNow(uid) => self.remove(uid),
+        }
+    }
+
+    fn remove(&mut self, uid: Arc<str>) {
+        let Some((entry, pod)) = self.held(&uid) else { return };
+        entry.phase = Phase::Busy;
+        entry.drain.take().iter().for_each(AbortHandle::abort);
+        let plane = Arc::clone(&self.plane);
+        self.work.spawn(async move { (uid, Done::Removed(plane.remove(pod).await)) });
+    }
+
+    fn held(&mut self, uid: &str) -> Option<(&mut Entry<P>, Arc<P::Enrolled>)> {
+        let entry = self.entries.get_mut(uid)?;
+        let pod = Arc::clone(entry.enrolled.as_ref()?);
+        Some((entry, pod))
+    }
+
+    fn verify_all(&mut self) {
+        let enrolled = self.entries.iter().filter(|(_, e)| e.phase == Phase::Enrolled);
+        let uids: Vec<_> = enrolled.map(|(uid, _)| Arc::clone(uid)).collect();
+        uids.iter().for_each(|uid| self.verify(uid));
+    }
+
+    fn verify(&mut self, uid: &Arc<str>) {
+        let Some((entry, pod)) = self.held(uid) else { return };
+        entry.phase = Phase::Busy;
+        let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(uid));
+        self.work.spawn(async move { (uid, Done::Verified(plane.verify(pod).await)) });
+    }
+
+    fn sweep(&mut self, pod: Arc<Pod>) {
+        let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(&pod.uid));
+        self.work.spawn(async move {
+            let result = plane.sweep(Arc::clone(&pod)).await;
+            (uid, Done::Swept(pod, result))
+        });
+    }
+
+    fn done(&mut self, uid: &Arc<str>, done: Done<P>) {
+        if let Done::Swept(pod, result) = &done {
+            match result {
+                Ok(true) => {
+                    tracing::info!(pod = %pod.key, "removed what an earlier life had left in a pod that is out")
+                }
+                Ok(false) => {}
+                Err(error) => tracing::debug!(pod = %pod.key, error = %chain(error), "could not look for leftovers"),
+            }
+        }
+        let Some(entry) = self.entries.get_mut(uid) else { return };
+        let key = entry.pod.key.clone();
+        match done {
+            Done::Swept(..) => {}
+            Done::Drained => self.remove(Arc::clone(uid)),
+            Done::Enrolled(Ok(enrolled)) => {
+                tracing::info!(pod = %key, account = %entry.pod.service_account, "enrolled");
+                entry.enrolled = Some(Arc::new(enrolled));
+                (entry.phase, entry.error, entry.failures) = (Phase::Enrolled, None, 0);
+            }
+            Done::Enrolled(Err(error)) => {
+                let text: Arc<str> = chain(&error).into();
+                tracing::warn!(pod = %key, error = %text, "the pod belongs to the mesh and could not be enrolled; it is tried again");
+                let wait = Duration::from_millis(500) * 2u32.saturating_pow(entry.failures.min(10));
+                entry.failures += 1;
+                entry.retry_at = Instant::now() + wait.min(MAX_BACKOFF);
+                (entry.phase, entry.error) = (Phase::Failed { due: false }, Some(text));
+            }
+            Done::Released(result) => {
+                entry.phase = Phase::Withdrawing;
+                if let Err(error) = result {
+                    tracing::warn!(pod = %key, error = %chain(&error), "the redirects could not be taken out; removing everything");
+                    return self.remove(Arc::clone(uid));
+                }
+                let Some(pod) = entry.enrolled.clone() else { return };
+                let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(uid));
+                entry.drain = Some(self.work.spawn(async move {
+                    plane.drained(pod).await;
+                    (uid, Done::Drained)
+                }));
+            }
+            Done::Removed(result) => {
+                match result {
+                    Ok(()) => tracing::info!(pod = %key, "withdrawn"),
+                    // The namespace goes with the pod, as a rule; the sweep looks after the rest.
+                    Err(error) => {
+                        tracing::warn!(pod = %key, error = %chain(&error), "withdrawn, but something was left behind")
+                    }
+                }
+                self.entries.remove(uid);
+            }
+            Done::Verified(result) => {
+                entry.phase = Phase::Enrolled;
+                match result {
+                    Ok(found) => {
+                        entry.healed += u64::from(found == Verified::Healed);
+                        entry.error = None;
+                        (self.on_verified)(&entry.pod, Ok(found));
+                        if found == Verified::Replaced {
+                            tracing::warn!(pod = %key, "the pod has a new network namespace: enrolling it anew");
+                            self.remove(Arc::clone(uid));
+                        }
+                    }
+                    Err(error) => {
+                        let text: Arc<str> = chain(&error).into();
+                        tracing::warn!(pod = %key, error = %text, "the pod could not be verified");
+                        (self.on_verified)(&entry.pod, Err(&text));
+                        entry.error = Some(text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&self, all: &Wanted) {
+        let status = |pod: &Arc<Pod>, membership| {
+            let entry = self.entries.get(&pod.uid);
+            let state = entry.map_or(State::Out, |entry| match (entry.phase, &entry.error, &entry.enrolled) {
+                (_, Some(error), _) => State::Failed(Arc::clone(error)),
+                (Phase::Withdrawing, ..) => State::Withdrawing,
+                (Phase::Enrolled, ..) | (Phase::Busy, _, Some(_)) => State::Enrolled,
+                _ => State::Enrolling,
+            });
+            PodStatus { pod: Arc::clone(pod), membership, state, healed: entry.map_or(0, |e| e.healed) }
+        };
+        let mut statuses: Vec<_> = all.iter().map(|(pod, membership)| status(pod, *membership)).collect();
+        // A pod whose object is gone is still here while its connections end.
+        let gone = self.entries.values().filter(|e| !all.iter().any(|(pod, _)| pod.uid == e.pod.uid));
+        statuses.extend(gone.map(|entry| status(&entry.pod, Membership::Out(OutReason::Finished))));
+        self.status.send_replace(Arc::new(statuses));
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
