@@ -15,4 +15,6 @@
 pub mod enroll;
 pub mod model;
 pub mod proxy;
+pub mod runtime;
 pub mod sys;
+pub mod telemetry;

@@ -3,6 +3,7 @@
 //! Owns: every `unsafe` block, every bind and dial, every entry into a namespace, every program run.
 //! Never: a decision about the mesh. Errors name the call and the thing it was made on.
 
+pub mod limits;
 pub mod netlink;
 pub mod netns;
 mod nsfs;

@@ -1,0 +1,19 @@
+//! Where work runs: thread pools, tasks and their owners, shutdown, signals, readiness.
+//!
+//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life.
+//! Never: a socket, a setting, a word about pods. A part is given a [`shutdown::Shutdown`] or a
+//! [`tasks::Tasks`] and never makes one.
+//!
+//! Two runtimes, so that a full data plane cannot starve the part that renews certificates, applies
+//! manifests and answers a probe: [`pools::Pools`]. Tasks that live as long as the process are
+//! spawned by [`supervise::Supervisor`]; a connection's by the [`tasks::Tasks`] of its owner.
+
+mod panics;
+pub mod pools;
+pub mod ready;
+pub mod shutdown;
+pub mod signal;
+pub mod supervise;
+pub mod tasks;
+
+pub use panics::{Panic, Panics};

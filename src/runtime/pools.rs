@@ -1,0 +1,85 @@
+//! The two tokio runtimes of the process.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// The control pool's workers: one is enough for timers, watches and the admin pages, and leaves
+/// the processor to the pods.
+const CONTROL_WORKERS: usize = 1;
+/// Threads for blocking calls (file reads, netlink exchanges) in each pool; more wait in a queue.
+const BLOCKING_THREADS: usize = 16;
+
+/// How the pools are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Workers of the data pool; `None` takes one for each processor that the process may use.
+    pub data_threads: Option<NonZeroUsize>,
+}
+
+/// The control pool (manifests, certificates, admin) and the data pool (pods' connections).
+#[must_use = "dropping the pools ends every task in them"]
+#[derive(Debug)]
+pub struct Pools {
+    control: Runtime,
+    data: Runtime,
+}
+
+// === impl Pools ===
+
+impl Pools {
+    /// Starts the threads, named `culvert-ctl` and `culvert-data`.
+    pub fn build(config: Config) -> io::Result<Self> {
+        let data_threads = config.data_threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        Ok(Self { control: pool("culvert-ctl", CONTROL_WORKERS)?, data: pool("culvert-data", data_threads)? })
+    }
+
+    pub fn control(&self) -> &Handle {
+        self.control.handle()
+    }
+
+    pub fn data(&self) -> &Handle {
+        self.data.handle()
+    }
+
+    /// Runs `work` on the calling thread, in the control pool's context.
+    pub fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.control.block_on(work)
+    }
+
+    /// Ends both pools, waiting at most `wait` for each one's blocking calls.
+    pub fn shutdown(self, wait: Duration) {
+        self.data.shutdown_timeout(wait);
+        self.control.shutdown_timeout(wait);
+    }
+}
+
+fn pool(name: &str, workers: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(name)
+        .enable_all()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_carry_the_pool_in_their_name() {
+        let pools = Pools::build(Config { data_threads: NonZeroUsize::new(2) }).unwrap();
+        let name = || std::thread::current().name().map(str::to_owned);
+        let control = pools.control().spawn(async move { name() });
+        let data = pools.data().spawn(async move { name() });
+        let (control, data) = pools.block_on(async { (control.await.unwrap(), data.await.unwrap()) });
+        assert_eq!(control.as_deref(), Some("culvert-ctl"));
+        assert_eq!(data.as_deref(), Some("culvert-data"));
+        assert_eq!(pools.data().metrics().num_workers(), 2);
+        pools.shutdown(Duration::from_secs(1));
+    }
+}

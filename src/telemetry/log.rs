@@ -1,0 +1,83 @@
+//! The log: one subscriber, one writer thread, text or JSON lines on one output.
+
+mod format;
+mod writer;
+
+use std::io::Write;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+
+pub use writer::{Dropped, Guard};
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// `time level target: message key=value …`
+    Text,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub format: Format,
+    /// Directives as of `tracing_subscriber::EnvFilter`: `info`, `info,culvert::hbone=debug`.
+    pub level: String,
+    /// Whether the access log is written, whatever `level` says.
+    pub access: bool,
+    /// Whether levels are coloured; never in JSON.
+    pub colour: bool,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level's text does not parse. Configuration.
+    #[error(
+        "log-level {level:?} is not a list of levels: write error, warn, info, debug, trace or MODULE=LEVEL, joined by commas"
+    )]
+    Level {
+        level: String,
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A subscriber is already there. Us.
+    #[error("the log was set up twice")]
+    Twice,
+    /// The system gives no thread. Kernel.
+    #[error("cannot start the log's thread")]
+    Thread {
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Sets up the process's log on `output`. Lines are handed to a thread of its own through a queue of
+/// 10,000 lines; when the output stalls and the queue is full, lines (access lines too) are dropped and counted,
+/// because a reader of the log that stops must not stop the pods' connections. The guard writes out what
+/// is queued when it is dropped: keep it to the end of `main`.
+pub fn init(config: &Config, output: impl Write + Send + 'static) -> Result<Guard, LogError> {
+    let (subscriber, guard) = subscriber(config, output)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    Ok(guard)
+}
+
+/// As [`init`], without making it the process's.
+pub fn subscriber(
+    config: &Config,
+    output: impl Write + Send + 'static,
+) -> Result<(impl Subscriber + Send + Sync + 'static, Guard), LogError> {
+    let level = |source| LogError::Level { level: config.level.clone(), source };
+    let access = if config.access { "access=info" } else { "access=off" };
+    let filter = EnvFilter::builder().with_regex(false).parse(&config.level).map_err(level)?;
+    let filter = filter.add_directive(access.parse().map_err(level)?);
+    let (lines, guard) = writer::start(output).map_err(|source| LogError::Thread { source })?;
+    let layer = format::Lines::new(config.format, config.colour, lines);
+    Ok((tracing_subscriber::registry().with(filter).with(layer), guard))
+}
+
+#[cfg(test)]
+mod tests;

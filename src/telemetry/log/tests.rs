@@ -1,0 +1,135 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::telemetry::access::{AccessRecord, Direction, Failure, Party, Road};
+
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn lines(config: &Config, work: impl FnOnce()) -> Vec<String> {
+    let output = Output::default();
+    let (subscriber, guard) = subscriber(config, output.clone()).unwrap();
+    tracing::subscriber::with_default(subscriber, work);
+    drop(guard);
+    let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn config(format: Format) -> Config {
+    Config { format, level: "info".into(), access: true, colour: false }
+}
+
+fn record() -> AccessRecord {
+    AccessRecord {
+        direction: Direction::Inbound,
+        source: Party {
+            address: Some("10.0.0.1:4000".parse().unwrap()),
+            identity: Some("spiffe://cluster.local/ns/web/sa/a\nerror forged line".into()),
+            ..Party::default()
+        },
+        destination: Party { workload: Some("server".into()), ..Party::default() },
+        hbone_address: Some("10.0.0.2:15008".parse().unwrap()),
+        service: None,
+        road: Road::Hbone,
+        connection_security_policy: "mutual_tls",
+        bytes_sent: 5,
+        bytes_received: 7,
+        duration: std::time::Duration::from_micros(13_400),
+        failure: None,
+    }
+}
+
+#[test]
+fn text_lines_have_time_level_target_message_and_fields() {
+    let lines = lines(&config(Format::Text), || {
+        tracing::info!(pod = "web/a", port = 80, "enrolled {}", "it");
+        tracing::debug!("not at this level");
+    });
+    assert_eq!(lines.len(), 1);
+    let (time, rest) = lines[0].split_once(' ').unwrap();
+    assert!(time.len() == 27 && time.ends_with('Z'), "{time}");
+    assert_eq!(rest, "info  telemetry::log::tests: enrolled it pod=web/a port=80");
+}
+
+#[test]
+fn spans_give_their_fields() {
+    let lines = lines(&config(Format::Text), || {
+        let span = tracing::info_span!("pod", pod = "web/a", peer = tracing::field::Empty);
+        span.record("peer", "10.0.0.9");
+        span.in_scope(|| tracing::warn!(port = 80, "odd"));
+    });
+    assert!(lines[0].ends_with("warn  telemetry::log::tests: odd pod=web/a peer=10.0.0.9 port=80"), "{}", lines[0]);
+}
+
+#[test]
+fn json_lines_parse_and_fields_cannot_forge_the_level() {
+    let lines = lines(&config(Format::Json), || tracing::info!(level = "error", name = "a\"b\n", "hello"));
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(object["level"], "info");
+    assert_eq!(object["name"], "a\"b\n");
+    assert_eq!(object["message"], "hello");
+}
+
+#[test]
+fn colour_is_for_text_alone() {
+    let colour = |format| Config { colour: true, ..config(format) };
+    assert!(lines(&colour(Format::Text), || tracing::error!("x"))[0].contains('\u{1b}'));
+    assert!(!lines(&colour(Format::Json), || tracing::error!("x"))[0].contains("u001b"));
+    assert!(!lines(&config(Format::Text), || tracing::error!("x"))[0].contains('\u{1b}'));
+}
+
+#[test]
+fn an_access_line_is_one_line_with_its_fields_in_order() {
+    let lines = lines(&config(Format::Text), || record().emit());
+    assert_eq!(lines.len(), 1);
+    let line = lines[0].split_once(" info  access: ").unwrap().1;
+    assert_eq!(
+        line,
+        "connection complete src.addr=10.0.0.1:4000 \
+         src.identity=\"spiffe://cluster.local/ns/web/sa/a\\nerror forged line\" \
+         dst.hbone_addr=10.0.0.2:15008 dst.workload=server direction=inbound bytes_sent=5 bytes_recv=7 \
+         duration=13ms road=hbone connection_security_policy=mutual_tls"
+    );
+}
+
+#[test]
+fn a_failure_says_why_and_which_policy() {
+    let failure = Failure { reason: "policy_denied".into(), policy: Some("web/only-a".into()), detail: None };
+    let failed = AccessRecord { failure: Some(failure), road: Road::Refused, ..record() };
+    let lines = lines(&config(Format::Json), || failed.emit());
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(object["level"], "warn");
+    assert_eq!(object["message"], "connection refused");
+    assert_eq!(object["reason"], "policy_denied");
+    assert_eq!(object["policy"], "web/only-a");
+    assert_eq!(object["road"], "refused");
+    assert_eq!(object["bytes_sent"], 5);
+    assert!(object.get("src.workload").is_none(), "absent fields are left out");
+}
+
+#[test]
+fn the_access_log_has_its_own_switch() {
+    let quiet = Config { level: "error".into(), ..config(Format::Text) };
+    assert_eq!(lines(&quiet, || record().emit()).len(), 1);
+    let off = Config { access: false, level: "trace".into(), ..config(Format::Text) };
+    assert_eq!(lines(&off, || record().emit()).len(), 0);
+}
+
+#[test]
+fn a_bad_level_is_named() {
+    let bad = Config { level: "info,culvert=loud".into(), ..config(Format::Text) };
+    let error = subscriber(&bad, io::sink()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("log-level \"info,culvert=loud\" is not"), "{error}");
+}

@@ -1,0 +1,118 @@
+//! Every metric, once. docs/reference/metrics.md is written from this table.
+
+/// A counter's declaration, with the number of its labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Counters<const N: usize>(pub(super) usize);
+
+/// A gauge's declaration, with the number of its labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauges<const N: usize>(pub(super) usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// What a scraper and the reference page are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// As it is scraped; counters end in `_total`.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    /// A sentence with its unit, without a full stop.
+    pub help: &'static str,
+}
+
+/// The labels of the `istio_tcp_*` families, in the order that Istio's own have.
+pub const TRAFFIC: [&str; 27] = [
+    "reporter",
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "destination_service",
+    "destination_service_namespace",
+    "destination_service_name",
+    "destination_workload",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_workload_namespace",
+    "destination_principal",
+    "destination_app",
+    "destination_version",
+    "destination_cluster",
+    "request_protocol",
+    "response_flags",
+    "connection_security_policy",
+    "source_region",
+    "source_zone",
+    "destination_region",
+    "destination_zone",
+];
+
+macro_rules! declare {
+    ($($id:ident: $family:ident $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the variants number the constants of the same name")]
+        enum Index { $($id),* }
+        $(
+            #[doc = $help]
+            pub const $id: $family<{ ($labels as &[&str]).len() }> = $family(Index::$id as usize);
+        )*
+        /// All of them.
+        pub const ALL: &[Description] =
+            &[$(Description { name: $name, kind: Kind::$kind, labels: $labels, help: $help }),*];
+    };
+}
+
+declare! {
+    TCP_OPENED: Counters Counter "istio_tcp_connections_opened_total" &TRAFFIC,
+        "TCP connections opened";
+    TCP_CLOSED: Counters Counter "istio_tcp_connections_closed_total" &TRAFFIC,
+        "TCP connections closed, refused and failed ones among them";
+    TCP_FAILED: Counters Counter "istio_tcp_connections_failed_total" &TRAFFIC,
+        "TCP connections closed with a response flag";
+    TCP_RECEIVED: Counters Counter "istio_tcp_received_bytes_total" &TRAFFIC,
+        "Bytes from client to server";
+    TCP_SENT: Counters Counter "istio_tcp_sent_bytes_total" &TRAFFIC,
+        "Bytes from server to client";
+    TCP_SOCKETS_OPEN: Gauges Gauge "istio_tcp_sockets_open" &["reporter"],
+        "TCP connections that are open now";
+    BUILD: Gauges Gauge "istio_build" &["component", "tag"],
+        "Always 1; the labels name the build";
+    CERTIFICATE_EXPIRY: Gauges Gauge "culvert_certificate_expiry_seconds" &["kind", "identity"],
+        "Seconds until a certificate expires; kind is leaf or root, negative once it has expired";
+    CERTIFICATE_RENEWALS: Counters Counter "culvert_certificate_renewals_total" &["result"],
+        "Renewals of leaf certificates; result is ok or failed";
+    CONNECTIONS: Gauges Gauge "culvert_connections" &["connection_security_policy", "reporter"],
+        "Connections that are open now, by how they are secured";
+    LOG_LINES_DROPPED: Counters Counter "culvert_log_lines_dropped_total" &[],
+        "Log lines dropped because the output stalled";
+    MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],
+        "Manifest documents that are broken now; the last good state of each is in force";
+    POD_OLDER_CONNECTIONS: Gauges Gauge "culvert_pod_older_connections" &["namespace", "pod"],
+        "Connections of a pod that are older than its enrolment and go on outside the mesh";
+    POD_UNCARRIED_PACKETS: Counters Counter "culvert_pod_uncarried_packets_total" &["namespace", "pod", "protocol", "direction"],
+        "Packets of an enrolled pod that the mesh does not carry, such as UDP and SCTP";
+    POD_VERIFICATIONS: Counters Counter "culvert_pod_verifications_total" &["result"],
+        "Checks of a pod's rules, listeners and namespace; result is ok, healed or failed";
+    PODS: Gauges Gauge "culvert_pods" &["state"],
+        "Pods of this node by state";
+    POLICIES_NOT_ENFORCED: Gauges Gauge "culvert_policies_not_enforced" &[],
+        "Policies of which nothing can be enforced at this layer";
+    REFUSALS: Counters Counter "culvert_refusals_total" &["reporter", "reason", "policy"],
+        "Connections refused; policy is empty when none decided";
+    TASK_PANICS: Counters Counter "culvert_task_panics_total" &[],
+        "Panics of single tasks, caught; each is a bug to report";
+    PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
+        "Files that the process may have open";
+    PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],
+        "Files that the process has open";
+    PROCESS_RESIDENT_MEMORY: Gauges Gauge "process_resident_memory_bytes" &[],
+        "Resident memory of the process in bytes";
+}
