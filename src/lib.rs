@@ -12,7 +12,11 @@
 //! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
 //! | assembly | `config`, `role`, `cli` |
 
+pub mod authz;
+pub mod control;
 pub mod enroll;
+pub mod kube;
+pub mod mesh;
 pub mod model;
 pub mod proxy;
 pub mod runtime;

@@ -1,0 +1,16 @@
+//! What is asked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::model::spiffe::Identity;
+
+/// A connection that has arrived at a workload.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Who the peer proved to be; nobody for plaintext.
+    pub peer: Option<&'a Identity>,
+    /// The peer's address, as the application would see it.
+    pub source: IpAddr,
+    /// Where the connection is going.
+    pub destination: SocketAddr,
+}

@@ -1,0 +1,116 @@
+//! The kinds that are read: their names, their checks, and where they are kept.
+
+use serde::de::DeserializeOwned;
+
+use crate::control::policy::{Problem, authorization, peer};
+use crate::kube::types::{AuthorizationPolicy, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication, Pod, Service};
+
+use super::{Objects, check};
+
+/// One kind of object.
+pub(super) trait Kind: DeserializeOwned {
+    const KIND: &'static str;
+    /// Null inside its `spec` is refused: what it means there is "any".
+    const REFUSES_NULL: bool = false;
+
+    fn metadata(&mut self) -> &mut ObjectMeta;
+
+    /// Adds what is wrong with its values; the metadata is checked already.
+    fn check(&self, problems: &mut Vec<Problem>);
+
+    fn keep(self, objects: &mut Objects);
+}
+
+impl Kind for AuthorizationPolicy {
+    const KIND: &'static str = "AuthorizationPolicy";
+    const REFUSES_NULL: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        problems.extend(authorization::parse(self).err().into_iter().flatten());
+    }
+
+    fn keep(self, objects: &mut Objects) {
+        objects.authorization_policies.push(self);
+    }
+}
+
+impl Kind for EndpointSlice {
+    const KIND: &'static str = "EndpointSlice";
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.endpoint_slices.push(self);
+    }
+}
+
+impl Kind for Namespace {
+    const KIND: &'static str = "Namespace";
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.namespaces.push(self);
+    }
+}
+
+impl Kind for PeerAuthentication {
+    const KIND: &'static str = "PeerAuthentication";
+    const REFUSES_NULL: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        problems.extend(peer::parse(self).err().into_iter().flatten());
+    }
+
+    fn keep(self, objects: &mut Objects) {
+        objects.peer_authentications.push(self);
+    }
+}
+
+impl Kind for Pod {
+    const KIND: &'static str = "Pod";
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        check::pod(self, problems);
+    }
+
+    fn keep(self, objects: &mut Objects) {
+        objects.pods.push(self);
+    }
+}
+
+impl Kind for Service {
+    const KIND: &'static str = "Service";
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, problems: &mut Vec<Problem>) {
+        check::service(self, problems);
+    }
+
+    fn keep(self, objects: &mut Objects) {
+        objects.services.push(self);
+    }
+}

@@ -1,0 +1,11 @@
+//! Control: from Kubernetes objects to the mesh model.
+//!
+//! Owns: reading a directory of manifests (`manifests`), the meaning of policy objects (`policy`),
+//! look-ups between objects (`index`) and the mesh model made of them (`project`), with a status
+//! for everything that is not enforced as written. Never: sockets, tasks, the mesh's own state.
+//! Everything but `manifests::load` and `manifests::watch` is pure.
+
+pub mod index;
+pub mod manifests;
+pub mod policy;
+pub mod project;

@@ -1,0 +1,113 @@
+//! What became of an object: one sentence for its author.
+
+use std::fmt;
+
+use crate::control::index::Conflict;
+use crate::model::name::NamespacedName;
+
+/// What an author should know about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub kind: &'static str,
+    pub key: NamespacedName,
+    pub level: Level,
+    pub reason: Reason,
+    /// Who, what and the mend.
+    pub message: String,
+}
+
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Enforced as written.
+    Info,
+    /// Enforced, and not as written: more is refused, or something surely was not meant.
+    Warning,
+    /// Something that was written is not enforced here.
+    NotEnforced,
+}
+
+/// Why, as a label for metrics and conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Accepted,
+    /// CUSTOM or AUDIT.
+    ActionUnsupported,
+    /// A pod claims what another has.
+    Conflict,
+    DryRun,
+    EmptySelector,
+    Invalid,
+    /// ALLOW rules with L7 parts never match.
+    Layer7AllowDropped,
+    /// DENY rules lost their L7 parts and deny more.
+    Layer7DenyWidened,
+    /// DENY rules that are nothing but L7.
+    Layer7Only,
+    NeverMatches,
+    /// A policy with a selector in the root namespace, where PeerAuthentication has none.
+    RootSelector,
+    /// An older object of the same level wins.
+    Shadowed,
+    TargetRefs,
+}
+
+// === impl Status ===
+
+impl Status {
+    pub(super) fn of_conflict(conflict: &Conflict) -> Self {
+        Self {
+            kind: "Pod",
+            key: conflict.refused.clone(),
+            level: Level::Warning,
+            reason: Reason::Conflict,
+            message: conflict.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}: {}", self.kind, self.key, self.level, self.message)
+    }
+}
+
+// === impl Level ===
+
+impl Level {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "ok",
+            Self::Warning => "warning",
+            Self::NotEnforced => "NOT ENFORCED",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ActionUnsupported => "ActionUnsupported",
+            Self::Conflict => "Conflict",
+            Self::DryRun => "DryRun",
+            Self::EmptySelector => "EmptySelector",
+            Self::Invalid => "Invalid",
+            Self::Layer7AllowDropped => "Layer7AllowDropped",
+            Self::Layer7DenyWidened => "Layer7DenyWidened",
+            Self::Layer7Only => "Layer7Only",
+            Self::NeverMatches => "NeverMatches",
+            Self::RootSelector => "RootSelector",
+            Self::Shadowed => "Shadowed",
+            Self::TargetRefs => "TargetRefs",
+        }
+    }
+}
