@@ -19,6 +19,7 @@ pub mod kube;
 pub mod mesh;
 pub mod model;
 pub mod proxy;
+pub mod redirect;
 pub mod runtime;
 pub mod sys;
 pub mod telemetry;

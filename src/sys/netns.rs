@@ -75,6 +75,24 @@ impl Netns {
         Ok(Self { file: Arc::new(file), id, path })
     }
 
+    /// A new namespace without a name, loopback up. It ends when the last clone of the handle does:
+    /// for trying what a kernel can do, and for tests. Needs CAP_SYS_ADMIN.
+    pub fn fresh() -> Result<Self, NetnsError> {
+        let path = PathBuf::from("a new network namespace");
+        let failed = |source| NetnsError::Enter { path: path.clone(), source };
+        // The thread is in the new namespace for the rest of its life, so it is one of its own.
+        let make = || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
+            super::nsfs::loopback_up()?;
+            File::open("/proc/thread-self/ns/net")
+        };
+        let thread = std::thread::Builder::new().name("culvert-netns-new".into()).spawn(make).map_err(failed)?;
+        let file = thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        let id = NetnsId { device: meta.dev(), inode: meta.ino() };
+        Ok(Self { file: Arc::new(file), id, path: format!("net:[{}]", id.inode).into() })
+    }
+
     /// The namespace of this process.
     pub fn own() -> Result<Self, NetnsError> {
         // The calling thread's, not the main thread's: /proc/self/ns is the thread group leader's.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::SockRef;
 
+use crate::sys::netns::Netns;
+
 /// The netlink families in use, by their protocol numbers (linux/netlink.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -99,6 +101,13 @@ impl NetlinkSocket {
         // A transaction of many rules is acknowledged rule by rule before anybody reads.
         drop(options.set_recv_buffer_size(1 << 20));
         Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Opens a socket in `netns`; it stays that namespace's wherever it is used.
+    pub fn open_in(netns: &Netns, protocol: Protocol) -> Result<Self, NetlinkError> {
+        netns
+            .run(move || Self::open(protocol))
+            .unwrap_or_else(|error| Err(NetlinkError::Socket { call: "entering", source: io::Error::other(error) }))
     }
 
     /// A fresh sequence number for the next message.

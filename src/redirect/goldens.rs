@@ -1,0 +1,60 @@
+//! The golden files of the rules: one text a case, back end and family, rewritten by
+//! `UPDATE_GOLDEN=1`. They are the documentation of what is laid.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::plan::{CgroupMatch, Families, PlanInput, plan};
+use super::{iptables, nftables};
+
+/// The cases, by name. Both back ends have all of them.
+pub(super) fn cases() -> Vec<(&'static str, PlanInput)> {
+    let interfaces = || vec!["fake1s0f0".parse().unwrap(), "fake1s0f1".parse().unwrap()];
+    let cgroup = CgroupMatch { id: 0x1122, level: 2, path: "system.slice/culvert.service".into() };
+    let default = PlanInput::default;
+    vec![
+        ("default", default()),
+        ("cgroup", PlanInput { cgroup: Some(cgroup), ..default() }),
+        ("ingress", PlanInput { capture_inbound: false, ..default() }),
+        (
+            "ingress_and_virtual_interfaces",
+            PlanInput { capture_inbound: false, virtual_interfaces: interfaces(), ..default() },
+        ),
+        ("v4_only", PlanInput { families: Families::V4Only, ..default() }),
+        ("virtual_interfaces", PlanInput { virtual_interfaces: interfaces(), ..default() }),
+    ]
+}
+
+/// Compares with `tests/goldens/redirect/NAME`, or writes it.
+#[expect(clippy::disallowed_methods, reason = "a test reads the environment")]
+pub(super) fn compare(name: &str, text: &str) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/redirect").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let golden = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; UPDATE_GOLDEN=1 writes it", path.display()));
+    assert!(golden == text, "{} differs; UPDATE_GOLDEN=1 rewrites it. Now:\n{text}", path.display());
+}
+
+#[test]
+fn nftables_rules() {
+    for (name, input) in cases() {
+        for (suffix, plan) in [("", plan(&input)), ("_withdrawn", plan(&input).withdrawn())] {
+            if suffix.is_empty() || name == "default" {
+                compare(&format!("{name}{suffix}.nftables"), &nftables::render(&plan).to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn iptables_rules() {
+    let saved = iptables::Saved::default();
+    for (name, input) in cases() {
+        let found = iptables::Found { counts: &HashMap::new(), saved: &saved };
+        // The text is the same for both families: nothing in it is an address.
+        compare(&format!("{name}.iptables"), &iptables::render(&plan(&input), &found));
+    }
+}

@@ -1,0 +1,188 @@
+//! Connections through the rules: what is captured, what is left alone, what lives on.
+
+use std::net::{IpAddr, UdpSocket};
+
+use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
+
+use super::lab::{
+    CLIENT, FAR, POD, accept, dial, dial_spoofed, families, lab, listen, original, pod_addresses, redirectors, talk, to,
+};
+use crate::redirect::plan::{Plan, PlanInput, plan};
+use crate::sys::netlink::{NetlinkSocket, Protocol};
+use crate::sys::sock_diag;
+
+fn default_plan() -> Plan {
+    plan(&PlanInput::default())
+}
+
+#[test]
+fn new_connections_are_captured_both_ways_and_older_ones_live_on() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        for (pod, far, _) in families() {
+            let app = listen(&lab.pod, pod, 80);
+            let server = listen(&lab.far, far, 81);
+            let old_in = dial(&lab.far, to(pod, 80)).unwrap();
+            let (old_in_app, _) = accept(&app);
+            let old_out = dial(&lab.pod, to(far, 81)).unwrap();
+            let (old_out_server, _) = accept(&server);
+            talk(&old_in, &old_in_app);
+
+            let inbound = listen(&lab.pod, if pod == POD[0] { "0.0.0.0" } else { "::" }, 15006);
+            let outbound = listen(&lab.pod, if pod == POD[0] { "127.0.0.1" } else { "::1" }, 15001);
+            let addresses = pod_addresses();
+            let laid = redirector.lay(lab.target(&addresses), &default_plan()).unwrap();
+            assert_eq!(laid.namespace(), lab.pod.id());
+
+            // The first mid-stream packet is new to connection tracking, and is no SYN.
+            talk(&old_in, &old_in_app);
+            talk(&old_out, &old_out_server);
+
+            let client = dial(&lab.far, to(pod, 80)).unwrap();
+            let (captured, from) = accept(&inbound);
+            assert_eq!(original(&captured), to(pod, 80), "{} {pod}", redirector.backend());
+            assert_eq!(from, client.local_addr().unwrap());
+            talk(&client, &captured);
+
+            let dialled = dial(&lab.pod, to(far, 81)).unwrap();
+            let (outgoing, _) = accept(&outbound);
+            assert_eq!(original(&outgoing), to(far, 81), "{} {far}", redirector.backend());
+            talk(&dialled, &outgoing);
+
+            // HBONE speaks for itself, and a pod that calls itself is left alone.
+            let hbone = listen(&lab.pod, pod, 15008);
+            let peer = dial(&lab.far, to(pod, 15008)).unwrap();
+            talk(&peer, &accept(&hbone).0);
+            let own = dial(&lab.pod, to(pod, 80)).unwrap();
+            talk(&own, &accept(&app).0);
+
+            // Withdrawn: captured ones live on, new ones pass.
+            redirector.withdraw_redirects(&lab.pod).unwrap();
+            assert!(redirector.verify(&lab.pod, &default_plan().withdrawn()).unwrap().is_same());
+            talk(&client, &captured);
+            talk(&dialled, &outgoing);
+            let direct = dial(&lab.far, to(pod, 80)).unwrap();
+            let (direct_app, _) = accept(&app);
+            assert!(redirector.remove(&lab.pod).unwrap());
+            talk(&direct, &direct_app);
+            talk(&old_in, &old_in_app);
+        }
+    }
+}
+
+#[test]
+fn a_dial_with_the_clients_address_reaches_the_app_and_its_answers_come_back() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+        for (pod, _, client) in families() {
+            let app = listen(&lab.pod, pod, 80);
+            let foreign: IpAddr = client.parse().unwrap();
+            let daemon = dial_spoofed(&lab.pod, foreign, to(pod, 80))
+                .unwrap_or_else(|error| panic!("{} {pod}: {error}", redirector.backend()));
+            let (accepted, from) = accept(&app);
+            assert_eq!(from.ip(), foreign, "the app sees the client");
+            talk(&daemon, &accepted);
+            // Leaving the mesh cuts no such connection either.
+            redirector.withdraw_redirects(&lab.pod).unwrap();
+            talk(&daemon, &accepted);
+            redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+            talk(&daemon, &accepted);
+        }
+    }
+}
+
+#[test]
+fn without_the_rules_such_a_dial_gets_no_answer() {
+    // What the test above proves is the rules' doing.
+    let Some(lab) = lab() else { return };
+    let _app = listen(&lab.pod, POD[0], 80);
+    let error = dial_spoofed(&lab.pod, CLIENT[0].parse().unwrap(), to(POD[0], 80)).unwrap_err();
+    assert!(matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::HostUnreachable), "{error}");
+}
+
+#[test]
+fn a_marked_dial_leaves_the_pod_uncaptured() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+        for (pod, far, _) in families() {
+            let server = listen(&lab.far, far, 81);
+            let daemon = dial_spoofed(&lab.pod, pod.parse().unwrap(), to(far, 81)).unwrap();
+            talk(&daemon, &accept(&server).0);
+        }
+    }
+}
+
+#[test]
+fn a_healed_table_keeps_live_captured_connections() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+        let outbound = listen(&lab.pod, "127.0.0.1", 15001);
+        let app = dial(&lab.pod, to(FAR[0], 81)).unwrap();
+        let (captured, _) = accept(&outbound);
+        let other = plan(&PlanInput { capture_inbound: false, ..PlanInput::default() });
+        redirector.lay(lab.target(&addresses), &other).map(drop).unwrap();
+        talk(&app, &captured);
+    }
+}
+
+#[test]
+fn what_is_not_carried_is_counted_and_the_counts_survive() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+        for (from, address, near) in [(&lab.pod, FAR, POD), (&lab.far, POD, FAR)] {
+            for (address, near) in address.into_iter().zip(near) {
+                let (udp, near) = (to(address, 9), to(near, 0));
+                let send = move || {
+                    let socket = UdpSocket::bind(near).unwrap();
+                    socket.send_to(b"x", udp).unwrap();
+                    for (protocol, times) in [(132, 2), (99, 3)] {
+                        let domain = Domain::for_address(udp);
+                        let raw = Socket::new(domain, Type::RAW, Some(IpProtocol::from(protocol))).unwrap();
+                        for _ in 0..times {
+                            raw.send_to(&[0; 12], &to(address, 0).into()).unwrap();
+                        }
+                    }
+                };
+                from.run(send).unwrap();
+            }
+        }
+        // UDP within the pod is its own business.
+        let own = || UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", "127.0.0.1:9").unwrap();
+        lab.pod.run(own).unwrap();
+        let counted = redirector.uncarried(&lab.pod).unwrap();
+        let packets =
+            [counted.udp_in, counted.sctp_in, counted.other_in, counted.udp_out, counted.sctp_out, counted.other_out];
+        assert_eq!(packets.map(|count| count.packets), [2, 4, 6, 2, 4, 6], "{} {counted:?}", redirector.backend());
+        assert!(packets.iter().all(|count| count.bytes > count.packets * 12));
+        let other = plan(&PlanInput { capture_inbound: false, ..PlanInput::default() });
+        redirector.lay(lab.target(&addresses), &other).map(drop).unwrap();
+        assert_eq!(redirector.uncarried(&lab.pod).unwrap(), counted, "{}", redirector.backend());
+    }
+}
+
+#[test]
+fn older_connections_are_listed_and_reset_by_order() {
+    let Some(lab) = lab() else { return };
+    let mut socket = NetlinkSocket::open_in(&lab.pod, Protocol::SockDiag).unwrap();
+    for (pod, far, _) in families() {
+        let app = listen(&lab.pod, pod, 80);
+        let client = dial(&lab.far, to(pod, 80)).unwrap();
+        let (accepted, from) = accept(&app);
+        let own = dial(&lab.pod, to(pod, 80)).unwrap();
+        let found = sock_diag::connections(&mut socket).unwrap();
+        assert_eq!(found.iter().map(|one| (one.local, one.remote)).collect::<Vec<_>>(), [(to(pod, 80), from)]);
+        assert!(sock_diag::destroy(&mut socket, &found[0]).unwrap());
+        let ended = std::io::Read::read(&mut &client, &mut [0; 1]).unwrap_err();
+        assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionReset);
+        assert!(!sock_diag::destroy(&mut socket, &found[0]).unwrap(), "it has ended");
+        drop((accepted, own, far));
+    }
+}
