@@ -12,7 +12,10 @@
 //! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
 //! | assembly | `config`, `role`, `cli` |
 
+pub mod admin;
 pub mod authz;
+pub mod cli;
+pub mod config;
 pub mod control;
 pub mod enroll;
 pub mod kube;

@@ -1,0 +1,162 @@
+use std::net::SocketAddr;
+
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::admin::{MetricsSite, Page, Pages, ReadySite};
+use crate::runtime::ready::Readiness;
+use crate::runtime::shutdown::{Phase, Shutdown};
+use crate::telemetry::metrics::{Config, Metrics};
+
+struct Server {
+    address: SocketAddr,
+    drain: CancellationToken,
+    run: tokio::task::JoinHandle<io::Result<()>>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test is the owner of its server")]
+fn start(site: impl Site) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (drain, force) = (CancellationToken::new(), CancellationToken::new());
+    let tasks = tasks(Handle::current(), Panics::default(), &drain, &force);
+    Server { address, drain, run: tokio::spawn(serve(listener, Arc::new(site), tasks)) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client of the test, in the test's own namespace")]
+async fn dial(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).await.unwrap()
+}
+
+/// A request by a real client: status, content type, body.
+#[expect(clippy::disallowed_methods, reason = "the client's connection ends with the test")]
+async fn fetch(server: &Server, method: Method, path: &str, accept: &str) -> (u16, String, String) {
+    let io = TokioIo::new(dial(server.address).await);
+    let (mut send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::builder().method(method).uri(path).header("host", "x").header("accept", accept);
+    let response = send.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, kind, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn get(server: &Server, path: &str) -> (u16, String) {
+    let (status, _, body) = fetch(server, Method::GET, path, "*/*").await;
+    (status, body)
+}
+
+fn pages() -> Pages {
+    let pods = Page::new("pods", "pods of this node", || serde_json::json!([{"name": "web/a"}]));
+    let policies = Page::new("policies", "policies & scopes", || serde_json::json!({}));
+    Pages::new("1.2.3", vec![pods, policies])
+}
+
+#[tokio::test]
+async fn the_admin_page_and_its_dumps() {
+    let server = start(pages());
+    let (status, kind, index) = fetch(&server, Method::GET, "/", "*/*").await;
+    assert_eq!((status, kind.as_str()), (200, "text/html; charset=utf-8"));
+    assert!(index.contains("<a href=\"/pods\">/pods</a> pods of this node"), "{index}");
+    assert!(index.contains("policies &amp; scopes"), "{index}");
+    let (status, kind, pods) = fetch(&server, Method::GET, "/pods", "*/*").await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&pods).unwrap()[0]["name"], "web/a");
+    let (_, dump) = get(&server, "/config_dump?pretty").await;
+    let dump: serde_json::Value = serde_json::from_str(&dump).unwrap();
+    assert_eq!(dump["pods"][0]["name"], "web/a");
+    assert_eq!(dump["version"], "1.2.3");
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_refused() {
+    let server = start(pages());
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        assert_eq!(fetch(&server, method.clone(), "/pods", "*/*").await.0, 405, "{method}");
+    }
+    assert_eq!(fetch(&server, Method::POST, "/nothing", "*/*").await.0, 404);
+    for path in ["/nothing", "/pods/", "//pods", "/metrics"] {
+        assert_eq!(get(&server, path).await.0, 404, "{path}");
+    }
+    let (status, _, body) = fetch(&server, Method::HEAD, "/pods", "*/*").await;
+    assert_eq!((status, body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn readiness_tells_the_phase_and_what_is_pending() {
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let server = start(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() });
+    let manifests = readiness.condition("manifests loaded");
+    let check = async |status: u16, body: &str| {
+        assert_eq!(get(&server, "/healthz/ready").await, (status, format!("{body}\n")));
+    };
+    check(503, "not ready: starting, pending: manifests loaded").await;
+    manifests.meet();
+    check(503, "not ready: starting").await;
+    shutdown.advance(Phase::Ready);
+    check(200, "ready").await;
+    manifests.lose("gone");
+    check(503, "not ready: ready, pending: manifests loaded (gone)").await;
+    manifests.meet();
+    shutdown.advance(Phase::Draining);
+    check(503, "not ready: draining").await;
+    assert_eq!(fetch(&server, Method::POST, "/healthz/ready", "*/*").await.0, 405);
+}
+
+#[tokio::test]
+async fn metrics_follow_accept() {
+    let server = start(MetricsSite(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
+    for path in ["/metrics", "/stats/prometheus"] {
+        let (status, kind, body) =
+            fetch(&server, Method::GET, path, "application/openmetrics-text;version=1.0.0").await;
+        assert_eq!(status, 200);
+        assert!(kind.starts_with("application/openmetrics-text") && body.ends_with("# EOF\n"), "{kind}");
+        let (_, kind, body) = fetch(&server, Method::GET, path, "text/plain").await;
+        assert!(kind.starts_with("text/plain") && body.contains("istio_build{"), "{kind}");
+    }
+    assert_eq!(get(&server, "/pods").await.0, 404);
+}
+
+#[tokio::test]
+async fn garbage_and_floods_of_headers_end_their_own_connection() {
+    let server = start(pages());
+    let flood = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(20_000));
+    for bytes in ["\u{0}\u{1}nonsense\r\n\r\n", "GET\r\n\r\n", &flood] {
+        let mut stream = dial(server.address).await;
+        // The server may close before all is written.
+        drop(stream.write_all(bytes.as_bytes()).await);
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(get(&server, "/").await.0, 200);
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_stalled_ones_time_out() {
+    let server = start(pages());
+    let mut stalled = Vec::new();
+    for _ in 0..CONNECTIONS {
+        stalled.push(dial(server.address).await);
+    }
+    // One more is accepted and closed at once; the kernel keeps the order of arrival.
+    let mut refused = dial(server.address).await;
+    assert!(!matches!(refused.read(&mut [0; 16]).await, Ok(1..)), "an answer came beyond the limit");
+    // The stalled ones are closed at the head's deadline, which gives their places back.
+    for mut stream in stalled {
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest).await);
+    }
+    assert_eq!(get(&server, "/").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_drain_ends_the_server() {
+    let server = start(pages());
+    assert_eq!(get(&server, "/").await.0, 200);
+    server.drain.cancel();
+    server.run.await.unwrap().unwrap();
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}

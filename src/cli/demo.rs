@@ -1,0 +1,11 @@
+//! `culvert demo`.
+
+/// Build two nodes with pods in network namespaces, send real traffic, and print a table of what held.
+///
+/// Needs root. Ends with 1 when a row is not as expected. Everything it made is removed at the end, and after Ctrl-C.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Leave the lab running and say how to play in it
+    #[arg(long)]
+    pub keep: bool,
+}

@@ -1,0 +1,75 @@
+//! The commands that a person types.
+//!
+//! Owns: arguments and help, one file a command; how errors and tables are printed; exit codes.
+//! Never: the work itself: a command turns its arguments into plain values and hands them to a role ([`Roles`]).
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+mod cleanup;
+mod demo;
+mod node;
+mod report;
+pub mod table;
+mod version;
+
+pub use cleanup::CleanupArgs;
+pub use demo::DemoArgs;
+pub use node::NodeArgs;
+pub use report::Mend;
+
+use crate::config::env::Environment;
+use crate::config::node::NodeSettings;
+
+/// A node-level zero-trust daemon for Kubernetes: mutual TLS, identity and L4 policy for pods, without sidecars.
+#[derive(Debug, Parser)]
+#[command(name = "culvert", version, max_term_width = 110, after_help = EXIT_CODES, subcommand_required = true)]
+struct Culvert {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed; the reason is on standard error
+  64  the arguments or settings are wrong";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Cleanup(CleanupArgs),
+    Demo(DemoArgs),
+    Node(NodeArgs),
+    /// Print the version
+    Version,
+}
+
+/// What the commands do. The assembly implements it; a test can too.
+pub trait Roles {
+    fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode>;
+    fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode>;
+    fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
+}
+
+/// The arguments or settings are wrong: `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub fn run<I>(arguments: I, environment: &Environment, roles: &impl Roles) -> ExitCode
+where
+    I: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,
+{
+    let parsed = Culvert::command().try_get_matches_from(arguments).and_then(|found| Culvert::from_arg_matches(&found));
+    let result = match parsed.map(|culvert| culvert.command) {
+        Ok(Command::Cleanup(args)) => roles.cleanup(args),
+        Ok(Command::Demo(args)) => roles.demo(args),
+        Ok(Command::Node(args)) => args.run(environment, roles),
+        Ok(Command::Version) => version::run(),
+        Err(help) => return report::arguments(&help),
+    };
+    result.unwrap_or_else(|error| report::failure(&error))
+}
+
+#[cfg(test)]
+mod tests;

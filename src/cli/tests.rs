@@ -1,0 +1,93 @@
+use std::cell::RefCell;
+
+use super::*;
+use crate::config::table::NODE;
+
+/// Roles that write down what they were asked.
+#[derive(Default)]
+struct Asked(RefCell<Vec<String>>);
+
+impl Roles for Asked {
+    fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode> {
+        self.0.borrow_mut().push(format!("{args:?}"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {
+        self.0.borrow_mut().push(format!("{args:?}"));
+        anyhow::bail!("a row was not as expected")
+    }
+
+    fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {
+        self.0.borrow_mut().push(format!("{settings:?}"));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn run_with(line: &str, environment: &[(&str, &str)]) -> (String, Vec<String>) {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let asked = Asked::default();
+    let code = run(line.split(' '), &environment, &asked);
+    // An exit code has no other face than this one.
+    (format!("{code:?}"), asked.0.into_inner())
+}
+
+fn code(code: u8) -> String {
+    format!("{:?}", ExitCode::from(code))
+}
+
+#[test]
+fn the_arguments_are_sound() {
+    Culvert::command().debug_assert();
+}
+
+#[test]
+fn commands_reach_their_role() {
+    let check = |line: &str, expected: u8, part: &str| {
+        let (found, asked) = run_with(line, &[]);
+        assert_eq!(found, code(expected), "{line}");
+        assert!(asked.len() == 1 && asked[0].contains(part), "{line}: {asked:?}");
+    };
+    check("culvert cleanup --dry-run --netns /run/netns/a", 0, "/run/netns/a");
+    check("culvert demo --keep", 1, "keep: true");
+    check("culvert node --manifests m --node a", 0, "node: \"a\"");
+    check("culvert node --manifests m --node a --leaf-ttl 1h --log-access=false", 0, "log_access: false");
+    check("culvert node --reset-older-connections --manifests m --node a", 0, "reset_older_connections: true");
+}
+
+#[test]
+fn the_environment_is_heard() {
+    let variables = [("CULVERT_MANIFESTS", "m"), ("CULVERT_NODE", "a"), ("CULVERT_LEAF_TTL", "90s")];
+    let (found, asked) = run_with("culvert node", &variables);
+    assert_eq!(found, code(0));
+    assert!(asked[0].contains("leaf_ttl: 90s"), "{asked:?}");
+}
+
+#[test]
+fn mistakes_end_with_64_before_any_role() {
+    for line in [
+        "culvert",
+        "culvert nod",
+        "culvert node --colour blue",
+        "culvert node --manifests m",
+        "culvert node --manifests m --node a --leaf-ttl 5",
+        "culvert node --manifests m --node a --stream-window 1KiB",
+        "culvert node --manifests m --node a --config nowhere/culvert.yaml",
+        "culvert demo extra",
+    ] {
+        let (found, asked) = run_with(line, &[]);
+        assert_eq!((found, asked.len()), (code(64), 0), "{line}");
+    }
+}
+
+#[test]
+fn help_tells_every_setting_and_the_exit_codes() {
+    let mut command = Culvert::command();
+    command.build();
+    assert!(command.render_help().to_string().contains("64  the arguments or settings are wrong"));
+    let help = command.find_subcommand_mut("node").unwrap().render_long_help().to_string();
+    for setting in NODE {
+        assert!(help.contains(&format!("--{}", setting.key)), "{}", setting.key);
+        assert!(help.contains(&crate::config::env::variable(setting.key)), "{}", setting.key);
+    }
+}

@@ -1,0 +1,14 @@
+//! Settings: from flags, the environment, a YAML file and defaults, in this order of weight.
+//!
+//! Owns: the table of every setting ([`table`]), the only reading of the process's environment ([`env`]), the
+//! values with their origins ([`raw`]), the typed settings of the node ([`node`]), how they are shown ([`show`]).
+//! Never: a part's own configuration (`role` makes it from the settings), a default outside of the table, a
+//! setting for tests alone.
+
+pub mod env;
+mod nearest;
+pub mod node;
+pub mod raw;
+pub mod show;
+pub mod table;
+pub mod value;

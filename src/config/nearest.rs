@@ -1,0 +1,50 @@
+//! "Did you mean": the known word that is nearest to what was written.
+
+/// More edits than this and the two are different words.
+const FAR: usize = 3;
+
+/// The nearest of `known`, unless all are far. A third of the word may be wrong.
+pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = FAR.min(written.len().div_ceil(3));
+    known
+        .filter(|word| word.len().abs_diff(written.len()) <= limit)
+        .map(|word| (distance(written, word), word))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// Levenshtein's distance in bytes. The keys are ASCII and the written word is as short as they are.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.bytes().enumerate() {
+            let substituted = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let known = ["leaf-ttl", "log-level", "log-format", "node", "manifests"];
+        let check = |written: &str, expected: Option<&str>| {
+            assert_eq!(nearest(written, known.into_iter()), expected, "{written}");
+        };
+        check("leaf_ttl", Some("leaf-ttl"));
+        check("loglevel", Some("log-level"));
+        check("manifest", Some("manifests"));
+        check("nod", Some("node"));
+        check("colour", None);
+        check("", None);
+        check(&"x".repeat(100_000), None);
+    }
+}

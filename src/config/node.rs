@@ -1,0 +1,169 @@
+//! The settings of the node as typed values.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{ConfigError, Effective};
+use super::value;
+use crate::telemetry::log;
+
+/// How a pod's traffic is redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedirectBackend {
+    Auto,
+    Iptables,
+    Nftables,
+}
+
+/// Whether the redirect's exemption asks for the daemon's cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupExemption {
+    Auto,
+    Off,
+}
+
+/// Whether IPv6 is redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    Auto,
+    Off,
+    On,
+}
+
+/// Every setting of `culvert node`. What each means and why its default is what it is stands in
+/// [`super::table::NODE`].
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    pub manifests: PathBuf,
+    pub node: String,
+    pub ca_dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub trust_domain: String,
+    pub cluster: String,
+    pub cluster_domain: String,
+    pub network: String,
+    pub root_namespace: String,
+    pub same_node_lane: bool,
+    pub reset_older_connections: bool,
+    pub redirect_backend: RedirectBackend,
+    pub cgroup_exemption: CgroupExemption,
+    pub ipv6: Ipv6,
+    pub leaf_ttl: Duration,
+    pub drain_deadline: Duration,
+    pub withdraw_deadline: Duration,
+    pub verify_interval: Duration,
+    pub policy_wait: Duration,
+    pub connect_timeout: Duration,
+    pub handshake_timeout: Duration,
+    /// Bytes, between 64 KiB less one and 2^31 - 1 (RFC 9113, section 6.5.2).
+    pub stream_window: u32,
+    /// Bytes a pod; at least one stream's window.
+    pub window_budget: u64,
+    pub pool_streams: NonZeroUsize,
+    pub pool_idle: Duration,
+    pub max_connections_per_pod: NonZeroUsize,
+    pub metrics_series: usize,
+    pub log_level: String,
+    pub log_format: log::Format,
+    pub log_access: bool,
+    pub admin_address: SocketAddr,
+    pub metrics_address: SocketAddr,
+    pub ready_address: SocketAddr,
+    /// `None` takes one for each processor.
+    pub data_threads: Option<NonZeroUsize>,
+}
+
+/// HTTP/2's own initial window. A smaller one would throttle before the first byte.
+const MIN_WINDOW: u32 = 65_535;
+
+// === impl NodeSettings ===
+
+impl TryFrom<&Effective> for NodeSettings {
+    type Error = ConfigError;
+
+    fn try_from(all: &Effective) -> Result<Self, ConfigError> {
+        let path = |key| all.read(key, |text| Ok(PathBuf::from(text)));
+        let text = |key| all.read(key, |text| Ok(text.to_owned()));
+        let duration = |key| all.read(key, value::duration);
+        let yes = |key| all.read(key, value::bool);
+        let address = |key| all.read(key, value::address);
+        let settings = Self {
+            manifests: path("manifests")?,
+            node: text("node")?,
+            ca_dir: path("ca-dir")?,
+            state_dir: path("state-dir")?,
+            trust_domain: text("trust-domain")?,
+            cluster: text("cluster")?,
+            cluster_domain: text("cluster-domain")?,
+            network: text("network")?,
+            root_namespace: text("root-namespace")?,
+            same_node_lane: yes("same-node-lane")?,
+            reset_older_connections: yes("reset-older-connections")?,
+            redirect_backend: match text("redirect-backend")?.as_str() {
+                "nftables" => RedirectBackend::Nftables,
+                "iptables" => RedirectBackend::Iptables,
+                _ => RedirectBackend::Auto,
+            },
+            cgroup_exemption: match text("cgroup-exemption")?.as_str() {
+                "off" => CgroupExemption::Off,
+                _ => CgroupExemption::Auto,
+            },
+            ipv6: match text("ipv6")?.as_str() {
+                "true" => Ipv6::On,
+                "false" => Ipv6::Off,
+                _ => Ipv6::Auto,
+            },
+            leaf_ttl: duration("leaf-ttl")?,
+            drain_deadline: duration("drain-deadline")?,
+            withdraw_deadline: duration("withdraw-deadline")?,
+            verify_interval: duration("verify-interval")?,
+            policy_wait: duration("policy-wait")?,
+            connect_timeout: duration("connect-timeout")?,
+            handshake_timeout: duration("handshake-timeout")?,
+            stream_window: window(all.read("stream-window", value::bytes)?)?,
+            window_budget: all.read("window-budget", value::bytes)?,
+            pool_streams: all.read("pool-streams", value::positive)?,
+            pool_idle: duration("pool-idle")?,
+            max_connections_per_pod: all.read("max-connections-per-pod", value::positive)?,
+            metrics_series: all.read("metrics-series", value::count)?,
+            log_level: text("log-level")?,
+            log_format: match text("log-format")?.as_str() {
+                "json" => log::Format::Json,
+                _ => log::Format::Text,
+            },
+            log_access: yes("log-access")?,
+            admin_address: address("admin-address")?,
+            metrics_address: address("metrics-address")?,
+            ready_address: address("ready-address")?,
+            data_threads: NonZeroUsize::new(all.read("data-threads", value::count)?),
+        };
+        settings.consistent()
+    }
+}
+
+impl NodeSettings {
+    fn consistent(self) -> Result<Self, ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
+        if self.window_budget < u64::from(self.stream_window) {
+            return contradiction("window-budget is smaller than stream-window: a pod could not have one connection");
+        }
+        let addresses = [self.admin_address, self.metrics_address, self.ready_address];
+        for (place, address) in addresses.iter().enumerate() {
+            if address.port() != 0 && addresses[..place].contains(address) {
+                return contradiction("admin-address, metrics-address and ready-address must differ");
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn window(bytes: u64) -> Result<u32, ConfigError> {
+    let window = u32::try_from(bytes).ok().filter(|window| (MIN_WINDOW..1 << 31).contains(window));
+    let refused = || ConfigError::Contradiction("stream-window must be from 64KiB to less than 2GiB".to_owned());
+    window.ok_or_else(refused)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use std::collections::BTreeMap;
+
+use super::super::env::Environment;
+use super::super::table::NODE;
+use super::*;
+
+fn settings(pairs: &[(&'static str, &str)]) -> Result<NodeSettings, ConfigError> {
+    let mut flags = BTreeMap::from([("manifests", "m".to_owned()), ("node", "a".to_owned())]);
+    flags.extend(pairs.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    NodeSettings::try_from(&Effective::resolve(NODE, &flags, &Environment::default(), None)?)
+}
+
+#[test]
+fn defaults() {
+    let settings = settings(&[]).unwrap();
+    assert_eq!(settings.leaf_ttl, Duration::from_secs(86_400));
+    assert_eq!(settings.stream_window, 256 << 10);
+    assert_eq!(settings.window_budget, 64 << 20);
+    assert_eq!(settings.ipv6, Ipv6::Auto);
+    assert_eq!(settings.data_threads, None);
+    assert!(settings.admin_address.ip().is_loopback());
+    assert!(settings.same_node_lane && settings.log_access && !settings.reset_older_connections);
+}
+
+/// Every key changes something: a field that is read from another's key, or from none, shows here.
+#[test]
+fn every_setting_has_its_own_field() {
+    let before = format!("{:?}", settings(&[]).unwrap());
+    for setting in NODE {
+        use value::Kind;
+        let other = match (setting.key, setting.kind) {
+            ("log-format", _) => "json",
+            ("redirect-backend", _) => "iptables",
+            ("ipv6", _) => "false",
+            ("cgroup-exemption", _) => "off",
+            ("same-node-lane" | "log-access", _) => "false",
+            (_, Kind::Bool) => "true",
+            (_, Kind::Address) => "127.0.0.9:9",
+            (_, Kind::Bytes) => "1MiB",
+            (_, Kind::Count | Kind::Positive) => "77",
+            (_, Kind::Duration | Kind::Period) => "77s",
+            (_, Kind::Levels) => "trace",
+            _ => "other",
+        };
+        let after = format!("{:?}", settings(&[(setting.key, other)]).unwrap());
+        assert_ne!(before, after, "{}", setting.key);
+        // The field has the key's name, and it alone changed.
+        let field = format!("{}: ", setting.key.replace('-', "_"));
+        let value = |text: &str| text.split(&field).nth(1).map(|rest| rest.chars().take(12).collect::<String>());
+        assert_ne!(value(&before), value(&after), "{}", setting.key);
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let check = |pairs: &[(&'static str, &str)], part: &str| {
+        let error = settings(pairs).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    check(&[("window-budget", "64KiB")], "window-budget is smaller");
+    check(&[("stream-window", "1KiB")], "from 64KiB");
+    check(&[("stream-window", "2GiB"), ("window-budget", "8GiB")], "less than 2GiB");
+    check(&[("metrics-address", "127.0.0.1:15000")], "must differ");
+    assert!(settings(&[("metrics-address", "127.0.0.1:0"), ("ready-address", "127.0.0.1:0")]).is_ok());
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    let all = Effective::resolve(NODE, &BTreeMap::new(), &Environment::default(), None).unwrap();
+    let error = NodeSettings::try_from(&all).unwrap_err().to_string();
+    assert!(error.starts_with("manifests is not set: give --manifests, the variable CULVERT_MANIFESTS"), "{error}");
+}

@@ -1,0 +1,167 @@
+//! How a setting's text is read. Each kind has one parser, for flags, the environment and files alike.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// What a setting's text must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `ADDRESS:PORT`, IPv6 in brackets.
+    Address,
+    /// `true` or `false`.
+    Bool,
+    /// `256KiB`, `64MiB`, `1GiB` or a plain number of bytes; more than zero.
+    Bytes,
+    /// One of these words, which `|` parts.
+    Choice(&'static str),
+    /// A whole number, zero or more.
+    Count,
+    /// A duration with its unit, `0s` among them.
+    Duration,
+    /// Levels of the log.
+    Levels,
+    /// A DNS-like name: lower-case letters, digits, `-`, `.` and `_`.
+    Name,
+    /// A path.
+    Path,
+    /// A duration of more than zero.
+    Period,
+    /// A whole number, one or more.
+    Positive,
+    /// Printable text, maybe empty.
+    Text,
+}
+
+/// A text that is not of its setting's kind. Configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not {expected}")]
+pub struct BadValue {
+    pub text: String,
+    /// What to write instead, as a noun with an example.
+    pub expected: String,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Whether `text` is of this kind.
+    pub fn check(self, text: &str) -> Result<(), BadValue> {
+        match self {
+            Self::Address => address(text).map(drop),
+            Self::Bool => bool(text).map(drop),
+            Self::Bytes => bytes(text).map(drop),
+            Self::Choice(words) if words.split('|').any(|word| word == text) => Ok(()),
+            Self::Choice(words) => Err(bad(text, format!("one of {}", words.replace('|', ", ")))),
+            Self::Count => count(text).map(drop),
+            Self::Duration => duration(text).map(drop),
+            Self::Levels => levels(text),
+            Self::Name => name(text),
+            Self::Path => path(text),
+            Self::Period => period(text),
+            Self::Positive => positive(text).map(drop),
+            Self::Text if text.chars().any(char::is_control) => Err(bad(text, "printable text")),
+            Self::Text => Ok(()),
+        }
+    }
+
+    /// A word for the value in help and on the reference page.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Address => "ADDRESS:PORT",
+            Self::Bool => "true|false",
+            Self::Bytes => "BYTES",
+            Self::Choice(words) => words,
+            Self::Count | Self::Positive => "NUMBER",
+            Self::Duration | Self::Period => "DURATION",
+            Self::Levels => "LEVELS",
+            Self::Name => "NAME",
+            Self::Path => "PATH",
+            Self::Text => "TEXT",
+        }
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, BadValue> {
+    text.parse().map_err(|_| bad(text, "an address with a port: write 127.0.0.1:15000 or [::]:15020"))
+}
+
+pub(super) fn bool(text: &str) -> Result<bool, BadValue> {
+    text.parse().map_err(|_| bad(text, "true or false"))
+}
+
+pub(super) fn bytes(text: &str) -> Result<u64, BadValue> {
+    let bad = || bad(text, "a size of more than zero: write 65536, 256KiB, 64MiB or 1GiB");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(bad()),
+    };
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(bad)
+}
+
+pub(super) fn count(text: &str) -> Result<usize, BadValue> {
+    plain(text).ok_or_else(|| bad(text, "a whole number of zero or more"))
+}
+
+pub(super) fn positive(text: &str) -> Result<NonZeroUsize, BadValue> {
+    plain(text).and_then(NonZeroUsize::new).ok_or_else(|| bad(text, "a whole number of one or more"))
+}
+
+/// Digits alone: the standard parser also takes a plus sign.
+fn plain(text: &str) -> Option<usize> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// The longest duration, 100 years: beyond it, adding one to a clock can overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+pub(super) fn duration(text: &str) -> Result<Duration, BadValue> {
+    let parsed = humantime::parse_duration(text).ok().filter(|duration| *duration <= LONGEST);
+    parsed.ok_or_else(|| bad(text, "a duration with its unit: write 500ms, 10s, 5m or 24h"))
+}
+
+fn period(text: &str) -> Result<(), BadValue> {
+    match duration(text)? {
+        Duration::ZERO => Err(bad(text, "a duration of more than zero")),
+        _ => Ok(()),
+    }
+}
+
+fn levels(text: &str) -> Result<(), BadValue> {
+    let expected = "a list of levels: write error, warn, info, debug, trace or MODULE=LEVEL, joined by commas";
+    let known = |directive: &str| {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        !level.is_empty()
+            && level.parse::<tracing::level_filters::LevelFilter>().is_ok()
+            && level.bytes().all(|b| b.is_ascii_alphabetic())
+    };
+    // The library takes any word as a module whose every level is on; a misspelt level would be one.
+    let parsed = EnvFilter::builder().with_regex(false).parse(text).is_ok() && text.split(',').all(known);
+    parsed.then_some(()).ok_or_else(|| bad(text, expected))
+}
+
+fn name(text: &str) -> Result<(), BadValue> {
+    let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    let good = !text.is_empty() && text.len() <= 253 && text.bytes().all(byte);
+    good.then_some(()).ok_or_else(|| bad(text, "a name of lower-case letters, digits, '-', '.' and '_'"))
+}
+
+fn path(text: &str) -> Result<(), BadValue> {
+    let good = !text.is_empty() && !text.chars().any(char::is_control);
+    good.then_some(()).ok_or_else(|| bad(text, "a path"))
+}
+
+fn bad(text: &str, expected: impl Into<String>) -> BadValue {
+    BadValue { text: text.to_owned(), expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests;
