@@ -4,11 +4,18 @@
 //! Never: a decision about the mesh. Errors name the call and the thing it was made on.
 
 pub mod cgroup;
+pub mod child;
 pub mod exec;
 pub mod limits;
+pub mod named_netns;
 pub mod netlink;
 pub mod netns;
 mod nsfs;
+pub mod packet;
+pub mod plain_tcp;
 pub mod sock_diag;
 pub mod socket;
 pub mod splice;
+pub mod sysctl;
+#[cfg(test)]
+pub(crate) mod kernel_tests;

@@ -6,10 +6,13 @@
 
 pub mod address;
 pub mod attribute;
+mod link;
 pub mod netfilter;
 pub mod route;
 mod rtnetlink;
 pub mod rule;
 mod socket;
+mod wire;
 
+pub use link::{LinkError, LinkRoute, Links, VethEnd};
 pub use socket::{Message, NetlinkError, NetlinkSocket, Protocol};
