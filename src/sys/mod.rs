@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod exec;
+pub mod inhabitants;
 pub mod limits;
 pub mod named_netns;
 pub mod netlink;
@@ -17,5 +18,7 @@ pub mod sock_diag;
 pub mod socket;
 pub mod splice;
 pub mod sysctl;
+#[cfg(test)]
+pub(crate) mod kernel_tests;
 #[cfg(test)]
 pub(crate) mod kernel_tests;

@@ -169,3 +169,6 @@ fn drops(socket: RawFd) -> io::Result<u32> {
     // SAFETY: two integers, zeroed above, so any content the kernel left is a value.
     Ok(unsafe { statistics.assume_init() }.tp_drops)
 }
+
+#[cfg(test)]
+mod tests;

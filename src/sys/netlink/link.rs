@@ -75,6 +75,8 @@ const RTM_NEWLINK: u16 = 16;
 /// `struct ifinfomsg`, ahead of a link's attributes.
 const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const LOOKING: &str = "looking a link up";
 /// `IFNAMSIZ` with its closing zero taken off.
 const NAME_MAX: usize = 15;
 
@@ -151,15 +153,38 @@ impl Links {
 
     /// The index of `link` in its namespace.
     pub fn index(&mut self, link: &str) -> Result<u32, LinkError> {
+        let answer = self.look_up(link)?;
+        index_in(&answer).ok_or_else(|| self.garbled(link))
+    }
+
+    fn look_up(&mut self, link: &str) -> Result<Message, LinkError> {
         checked(link)?;
         let mut question = LinkMessage::default();
         question.attributes = vec![LinkAttribute::IfName(link.into())];
-        let call = "looking a link up";
-        let refused =
-            |source| LinkError::Refused { what: format!("the link {link}"), netns: self.netns.clone(), source };
-        let answers = perform(&mut self.socket, call, RouteNetlinkMessage::GetLink(question), 0).map_err(refused)?;
-        let index = answers.iter().find(|answer| answer.kind == RTM_NEWLINK).and_then(index_in);
-        index.ok_or_else(|| refused(NetlinkError::Garbled { call }))
+        let answers =
+            perform(&mut self.socket, LOOKING, RouteNetlinkMessage::GetLink(question), 0).map_err(|source| {
+                LinkError::Refused { what: format!("the link {link}"), netns: self.netns.clone(), source }
+            })?;
+        let answer = answers.into_iter().find(|answer| answer.kind == RTM_NEWLINK);
+        answer.ok_or_else(|| self.garbled(link))
+    }
+
+    fn garbled(&self, link: &str) -> LinkError {
+        let source = NetlinkError::Garbled { call: LOOKING };
+        LinkError::Refused { what: format!("the link {link}"), netns: self.netns.clone(), source }
+    }
+
+    /// True when `link` is up, has a carrier and passes frames (`IFF_RUNNING`, RFC 2863).
+    pub fn is_running(&mut self, link: &str) -> Result<bool, LinkError> {
+        let flags = flags_in(&self.look_up(link)?);
+        Ok(flags.is_some_and(|flags| LinkFlags::from_bits_retain(flags).contains(LinkFlags::Running)))
+    }
+
+    /// Bytes that a frame of `link` carries, without its Ethernet header.
+    pub fn mtu(&mut self, link: &str) -> Result<u32, LinkError> {
+        let answer = self.look_up(link)?;
+        let value = attribute_in(&answer, IFLA_MTU).and_then(|value| value.first_chunk());
+        value.map(|value| u32::from_ne_bytes(*value)).ok_or_else(|| self.garbled(link))
     }
 
     /// The names of all links, sorted.
@@ -280,16 +305,26 @@ fn index_in(answer: &Message) -> Option<u32> {
     Some(u32::from_ne_bytes(*answer.payload.get(4..8)?.first_chunk()?))
 }
 
-/// The name in a link's attributes. Read here rather than by the crate's parser: that one refuses a
-/// whole link for one attribute it finds odd, and a link that is not listed is a link that leaks.
+/// `ifi_flags`, at offset 8 of `struct ifinfomsg`.
+fn flags_in(answer: &Message) -> Option<u32> {
+    Some(u32::from_ne_bytes(*answer.payload.get(8..12)?.first_chunk()?))
+}
+
 fn name_in(answer: &Message) -> Option<String> {
+    let value = attribute_in(answer, IFLA_IFNAME)?;
+    Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned())
+}
+
+/// The value of one attribute of a link. Read here rather than by the crate's parser: that one refuses a
+/// whole link for one attribute it finds odd, and a link that is not listed is a link that leaks.
+fn attribute_in(answer: &Message, wanted: u16) -> Option<&[u8]> {
     let mut rest = answer.payload.get(IFINFOMSG..)?;
     loop {
         let length = u16::from_ne_bytes(*rest.first_chunk()?) as usize;
         let kind = u16::from_ne_bytes(*rest.get(2..4)?.first_chunk()?);
         let value = rest.get(4..length)?;
-        if kind == IFLA_IFNAME {
-            return Some(String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned());
+        if kind == wanted {
+            return Some(value);
         }
         rest = rest.get(length.next_multiple_of(4)..)?;
     }
