@@ -23,6 +23,7 @@ pub mod mesh;
 pub mod model;
 pub mod proxy;
 pub mod redirect;
+pub mod role;
 pub mod runtime;
 pub mod sys;
 pub mod telemetry;

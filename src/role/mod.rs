@@ -1,0 +1,6 @@
+//! The roles a culvert process can play: each builds its parts and runs them.
+//!
+//! Owns: which parts exist, in which order they start and end. Never: a decision about a
+//! connection, a pod or a policy.
+
+pub mod demo;
