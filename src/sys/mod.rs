@@ -18,7 +18,6 @@ pub mod sock_diag;
 pub mod socket;
 pub mod splice;
 pub mod sysctl;
-#[cfg(test)]
-pub(crate) mod kernel_tests;
+
 #[cfg(test)]
 pub(crate) mod kernel_tests;
