@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::client::get_path;
-use super::server::Server;
+use super::server::{HTTP_PORT, Server};
 use crate::role::demo::lab::LabPod;
 use crate::sys::child::{Bond, Output, Program};
 use crate::sys::netns::Netns;
@@ -36,8 +36,11 @@ enum Command {
         #[arg(long, default_value_t = 5000)]
         timeout_ms: u64,
     },
-    /// Serve HTTP, an echo and checked streams on ports 8080 to 8082.
+    /// Serve HTTP, an echo on port 8081 and checked streams on port 8082.
     Serve {
+        /// A port for HTTP; may be given again.
+        #[arg(long, default_values_t = [HTTP_PORT])]
+        http: Vec<u16>,
         /// What the server calls itself in its answers.
         #[arg(long)]
         name: String,
@@ -54,8 +57,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 let reply = get_path(&own, to, &path, &marker, Duration::from_millis(timeout_ms)).await?;
                 say(&serde_json::to_string(&reply.answer)?)
             }
-            Command::Serve { name } => {
-                let server = Server::bind(&own, &name).await?;
+            Command::Serve { http, name } => {
+                let server = Server::bind(&own, &name, &http).await?;
                 say("serving")?;
                 server.run().await;
                 Ok(())

@@ -170,15 +170,18 @@ pub async fn get_path(
 /// node daemon and not the program.
 pub async fn await_listening(from: &Netns, to: SocketAddr, patience: Duration) -> Result<(), Refused> {
     let start = Instant::now();
+    // A try that was cut short by the end says less than the one before it.
+    let mut last = None;
     loop {
-        let left = patience.saturating_sub(start.elapsed());
-        let (refusal, source) = match timeout(left, connect(from, to)).await {
+        match timeout(patience.saturating_sub(start.elapsed()), connect(from, to)).await {
             Ok(Ok(_)) => return Ok(()),
-            Ok(Err((refusal, source))) => (refusal, Some(source)),
-            Err(_) => (Refusal::Timeout, None),
-        };
-        if start.elapsed() + RETRY >= patience {
-            return Err(Refused { refusal, stage: Stage::Connecting, to, after: start.elapsed(), source });
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => {}
+        }
+        let after = start.elapsed();
+        if after + RETRY >= patience {
+            let (refusal, source) = last.map_or((Refusal::Timeout, None), |(refusal, source)| (refusal, Some(source)));
+            return Err(Refused { refusal, stage: Stage::Connecting, to, after, source });
         }
         sleep(RETRY).await;
     }

@@ -77,11 +77,12 @@ const MOST_SECONDS: u64 = 24 * 3600;
 // === impl Server ===
 
 impl Server {
-    /// Listens in `netns` on the three ports, in IPv4 and IPv6.
-    pub async fn bind(netns: &Netns, name: &str) -> Result<Self, PlainTcpError> {
+    /// Listens in `netns` for HTTP on the ports `http`, and on the ports of the echo and the stream,
+    /// in IPv4 and IPv6.
+    pub async fn bind(netns: &Netns, name: &str, http: &[u16]) -> Result<Self, PlainTcpError> {
         let mut listeners = Vec::new();
-        for (service, port) in [(Service::Echo, ECHO_PORT), (Service::Http, HTTP_PORT), (Service::Stream, STREAM_PORT)]
-        {
+        let raw = [(Service::Echo, ECHO_PORT), (Service::Stream, STREAM_PORT)];
+        for (service, port) in http.iter().map(|&port| (Service::Http, port)).chain(raw) {
             for any in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
                 let address = SocketAddr::new(any, port);
                 listeners.push((service, plain_tcp::listen(netns, address).await?));

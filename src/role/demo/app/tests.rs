@@ -49,7 +49,7 @@ fn served(name: &str, test: impl AsyncFnOnce(&Netns)) {
     }
     let alone = Alone::new(name);
     run(async || {
-        let server = Server::bind(&alone.netns, "pod").await.unwrap();
+        let server = Server::bind(&alone.netns, "pod", &[HTTP_PORT, 9090]).await.unwrap();
         tokio::select! {
             () = server.run() => panic!("the server ended"),
             () = test(&alone.netns) => {}
@@ -61,7 +61,7 @@ fn served(name: &str, test: impl AsyncFnOnce(&Netns)) {
 fn an_answer_repeats_the_marker_and_both_addresses() {
     served("answer", async |netns| {
         await_listening(netns, home(HTTP_PORT), PATIENCE).await.unwrap();
-        for to in [home(HTTP_PORT), SocketAddr::new("::1".parse().unwrap(), HTTP_PORT)] {
+        for to in [home(HTTP_PORT), home(9090), SocketAddr::new("::1".parse().unwrap(), HTTP_PORT)] {
             let answer = get_path(netns, to, "/any?x=1", "a marker", PATIENCE).await.unwrap().answer;
             assert_eq!((answer.local, answer.source.ip()), (to, to.ip()));
             assert_eq!((answer.marker.as_deref(), answer.path.as_str()), (Some("a marker"), "/any"));
@@ -190,17 +190,17 @@ fn each_kind_of_refusal_has_its_name() {
     }
     let alone = Alone::new("refusal");
     run(async || {
-        let ask = async |to| get(&alone.netns, to, "", Duration::from_millis(300)).await.unwrap_err();
+        let ask = async |to| get(&alone.netns, to, "", PATIENCE).await.unwrap_err();
         let refused = ask(home(9)).await;
         assert_eq!((refused.refusal, refused.stage), (Refusal::Refused, Stage::Connecting));
         let refused = ask("10.0.0.1:80".parse().unwrap()).await;
         assert_eq!((refused.refusal, refused.stage), (Refusal::Unreachable, Stage::Connecting));
-        let told = await_listening(&alone.netns, home(9), Duration::from_millis(100)).await.unwrap_err();
+        let told = await_listening(&alone.netns, home(9), Duration::from_secs(1)).await.unwrap_err();
         assert_eq!(told.refusal, Refusal::Refused);
 
         let listener = plain_tcp::listen(&alone.netns, home(80)).await.unwrap();
         // A connection that the far end leaves lying in its backlog.
-        let refused = ask(home(80)).await;
+        let refused = get(&alone.netns, home(80), "", Duration::from_secs(1)).await.unwrap_err();
         assert_eq!((refused.refusal, refused.stage), (Refusal::Timeout, Stage::Waiting));
         drop(listener.accept().await.unwrap());
         for (answer, expected) in [
