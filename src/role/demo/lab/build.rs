@@ -19,6 +19,7 @@ use crate::sys::sysctl::{self, SysctlError};
 pub struct Lab {
     prefix: String,
     topology: Topology,
+    plan: Plan,
     fabric: Netns,
     nodes: Vec<LabNode>,
     pods: Vec<LabPod>,
@@ -94,7 +95,7 @@ impl Lab {
         let plan = topology.plan(prefix)?;
         let mut claim = Claim::take(prefix)?;
         let (fabric, nodes, pods) = namespaces(&mut claim, &plan)?;
-        let lab = Self { prefix: prefix.into(), topology: topology.clone(), fabric, nodes, pods, claim };
+        let lab = Self { prefix: prefix.into(), topology: topology.clone(), plan, fabric, nodes, pods, claim };
         lab.connect()?;
         Ok(lab)
     }
@@ -120,6 +121,11 @@ impl Lab {
 
     pub fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Every name and address.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The namespace of the bridge, where all that crosses nodes can be seen.

@@ -135,6 +135,23 @@ impl PodPlan {
     }
 }
 
+// === impl Plan ===
+
+impl Plan {
+    /// How a person enters what stands: one line a namespace, for a lab that is kept.
+    pub fn directions(&self) -> String {
+        let nodes = self.nodes.iter().map(|node| (&node.netns, node.v4, node.v6, "a node"));
+        let pods = self.pods.iter().map(|pod| (&pod.netns, pod.v4, pod.v6, pod.spec.node.as_str()));
+        let width = self.nodes.iter().map(|node| &node.netns).chain(self.pods.iter().map(|pod| &pod.netns));
+        let width = width.map(String::len).max().unwrap_or(0);
+        let mut text = String::from("enter a namespace with: nsenter --net=/run/netns/NAME\n");
+        for (netns, v4, v6, place) in nodes.chain(pods) {
+            text += &format!("  {netns:<width$}  {:<12}  {:<16}  {place}\n", v4.to_string(), v6.to_string());
+        }
+        text
+    }
+}
+
 // === impl Topology ===
 
 impl Topology {

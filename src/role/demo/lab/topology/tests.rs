@@ -30,6 +30,21 @@ fn the_demonstrations_addresses_are_the_documented_ones() {
 }
 
 #[test]
+fn directions_name_every_place_with_its_addresses() {
+    let mut topology = Topology::demo();
+    topology.pods.truncate(1);
+    assert_eq!(
+        topology.plan("lab").unwrap().directions(),
+        "\
+enter a namespace with: nsenter --net=/run/netns/NAME
+  lab-node-a  10.88.0.1     fd88::1           a node
+  lab-node-b  10.88.0.2     fd88::2           a node
+  lab-client  10.88.1.10    fd88:0:0:1::10    node-a
+"
+    );
+}
+
+#[test]
 fn a_full_node_has_distinct_addresses_and_links_that_fit() {
     let mut topology = Topology::demo();
     topology.pods =
