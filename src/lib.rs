@@ -27,3 +27,4 @@ pub mod role;
 pub mod runtime;
 pub mod sys;
 pub mod telemetry;
+pub mod tls;

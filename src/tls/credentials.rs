@@ -1,0 +1,242 @@
+//! One certificate as it was issued, and the same after it was checked and made ready for handshakes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::error::TlsError;
+use super::provider::provider;
+use super::san::{SanError, identity_of};
+use super::verify::{OfClients, OfServers};
+use crate::model::spiffe::Identity;
+
+/// The only application protocol of HBONE (RFC 7301, RFC 9113 section 3.1).
+pub(super) const ALPN: &[u8] = b"h2";
+
+/// A private key in PKCS#8 DER. Never printed; wiped when it is dropped.
+pub struct PrivateKey(Vec<u8>);
+
+/// What a certificate source hands over: nothing in it has been checked.
+#[derive(Debug)]
+pub struct Issued {
+    /// Leaf first, then intermediates; DER.
+    pub chain: Vec<Vec<u8>>,
+    pub key: PrivateKey,
+    /// The roots to trust in peers; DER.
+    pub roots: Vec<Vec<u8>>,
+    pub not_before: SystemTime,
+    pub not_after: SystemTime,
+}
+
+/// A certificate that verified against its own roots for its own identity, with the TLS configurations built from it.
+/// Cheap to clone. Configurations are built once here and not for each connection.
+#[derive(Clone)]
+pub struct Credentials(Arc<Built>);
+
+struct Built {
+    identity: Identity,
+    not_after: SystemTime,
+    not_before: SystemTime,
+    roots_not_after: Option<SystemTime>,
+    server: Arc<ServerConfig>,
+    client: ClientConfig,
+    of_servers: OfServers,
+}
+
+/// Why an issued certificate is not taken into use. The fault of the certificate source unless said otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The chain does not verify against the roots that came with it, or is not valid now (clock).
+    #[error(
+        "the certificate issued for {identity} does not verify against its own roots: look at the CA, and at the clock"
+    )]
+    Chain {
+        identity: Identity,
+        #[source]
+        source: Box<TlsError>,
+    },
+    /// The private key does not belong to the leaf, or is of a kind that cannot sign.
+    #[error("the private key issued for {identity} does not fit its certificate")]
+    Key { identity: Identity },
+    /// No leaf came.
+    #[error("no certificate was issued for {identity}")]
+    NoLeaf { identity: Identity },
+    /// No root came, or none that parses.
+    #[error("no usable root came with the certificate of {identity}")]
+    NoRoot { identity: Identity },
+    /// The leaf names nobody.
+    #[error("the certificate issued for {identity} names no identity")]
+    San {
+        identity: Identity,
+        #[source]
+        source: SanError,
+    },
+    /// The leaf is somebody else's.
+    #[error("asked for a certificate of {identity}, was issued one of {got}")]
+    WrongIdentity { identity: Identity, got: Identity },
+}
+
+// === impl PrivateKey ===
+
+impl PrivateKey {
+    pub const fn from_pkcs8(der: Vec<u8>) -> Self {
+        Self(der)
+    }
+
+    /// The bytes, for a signer or for the file of a CA.
+    pub fn pkcs8(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for PrivateKey {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // Keeps the optimiser from dropping a write that nobody reads.
+        std::hint::black_box(&self.0);
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(..)")
+    }
+}
+
+// === impl Credentials ===
+
+impl Credentials {
+    /// Checks `issued` (identity, chain to its own roots, validity at `now`, key) and builds the configurations.
+    ///
+    /// # Errors
+    /// See [`CredentialsError`]; nothing of a refused certificate is kept.
+    pub fn build(issued: &Issued, identity: &Identity, now: SystemTime) -> Result<Self, CredentialsError> {
+        let whose = || identity.clone();
+        let chain: Vec<CertificateDer<'static>> = issued.chain.iter().map(|der| der.clone().into()).collect();
+        let (leaf, intermediates) =
+            chain.split_first().ok_or_else(|| CredentialsError::NoLeaf { identity: whose() })?;
+        let got = identity_of(leaf).map_err(|source| CredentialsError::San { identity: whose(), source })?;
+        if got != *identity {
+            return Err(CredentialsError::WrongIdentity { identity: whose(), got });
+        }
+
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(issued.roots.iter().map(|der| CertificateDer::from(der.as_slice())));
+        if roots.is_empty() {
+            return Err(CredentialsError::NoRoot { identity: whose() });
+        }
+        let roots = Arc::new(roots);
+        let provider = provider();
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|_| CredentialsError::NoRoot { identity: whose() })?;
+        let of_servers = OfServers { expected: [].into(), provider: Arc::clone(&provider), roots };
+
+        // Both uses: a leaf that may only be a client (or a server) is found now and not by our peers.
+        let at = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        of_servers
+            .verify_chain(leaf, intermediates, at)
+            .and_then(|()| clients.verify_client_cert(leaf, intermediates, at).map(drop))
+            .map_err(|error| CredentialsError::Chain {
+                identity: whose(),
+                source: Box::new(TlsError::from_io(std::io::Error::other(error))),
+            })?;
+
+        let bad_key = |_| CredentialsError::Key { identity: whose() };
+        let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.key.pkcs8()));
+        let signer = provider.key_provider.load_private_key(der.clone_key()).map_err(bad_key)?;
+        let certified = CertifiedKey::new(chain.clone(), signer);
+        certified.keys_match().map_err(bad_key)?;
+        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+
+        let of_clients = OfClients { chain: clients, trust_domain: Arc::clone(&identity.trust_domain) };
+        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(bad_key)?
+            .with_client_cert_verifier(Arc::new(of_clients))
+            .with_cert_resolver(Arc::clone(&resolver) as _);
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // No resumption of any kind: a ticket would outlive the certificate and the check of the peer.
+        server.send_tls13_tickets = 0;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.max_early_data_size = 0;
+
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(bad_key)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(of_servers.clone()))
+            .with_client_cert_resolver(resolver);
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        client.resumption = Resumption::disabled();
+        client.enable_sni = false;
+        client.enable_early_data = false;
+
+        Ok(Self(Arc::new(Built {
+            identity: whose(),
+            not_after: issued.not_after,
+            not_before: issued.not_before,
+            roots_not_after: issued.roots.iter().filter_map(|der| not_after(der)).min(),
+            server: Arc::new(server),
+            client,
+            of_servers,
+        })))
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    pub fn not_after(&self) -> SystemTime {
+        self.0.not_after
+    }
+
+    pub fn not_before(&self) -> SystemTime {
+        self.0.not_before
+    }
+
+    /// When the first of the trusted roots expires.
+    pub fn roots_not_after(&self) -> Option<SystemTime> {
+        self.0.roots_not_after
+    }
+
+    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.server)
+    }
+
+    /// The client's configuration for a set of expected servers. Only the verifier's list is new; key, chain and
+    /// roots are shared.
+    pub(super) fn client_config(&self, expected: &Arc<[Identity]>) -> Arc<ClientConfig> {
+        let mut config = self.0.client.clone();
+        let verifier = OfServers { expected: Arc::clone(expected), ..self.0.of_servers.clone() };
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        Arc::new(config)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.0.identity)
+            .field("not_after", &self.0.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate's end of validity; [`None`] when it does not parse.
+fn not_after(der: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests;

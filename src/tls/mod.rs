@@ -1,0 +1,28 @@
+//! Mutual TLS 1.3 with SPIFFE identities, and the certificates and PEM files that it needs.
+//!
+//! Owns: the crypto provider and its suites, verification of peers, the handshake with its deadline, the stream
+//! after it. Never: a socket, a decision about who may talk to whom beyond "this is really that identity", a
+//! certificate's rotation (`identity`). No type of the TLS library leaves this folder: a peer is an
+//! [`Identity`](crate::model::spiffe::Identity), a certificate is DER bytes, an error is a [`TlsError`].
+
+mod credentials;
+mod error;
+mod handshake;
+mod pem;
+mod provider;
+mod san;
+mod stream;
+mod verify;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+pub use credentials::{Credentials, CredentialsError, Issued, PrivateKey};
+pub use error::{Fault, TlsError};
+pub use handshake::{Acceptor, Connector, HANDSHAKE_LIMIT};
+pub use pem::{
+    MAX_PEM, PemError, certificates as pem_certificates, encode_certificates, encode_key, private_key_block,
+};
+pub use provider::{random_bytes, random_unit};
+pub use san::{SanError, identity_of};
+pub use stream::TlsStream;
