@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod enroll;
+pub mod identity;
 pub mod kube;
 pub mod mesh;
 pub mod model;
