@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod authz;
+pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod control;
