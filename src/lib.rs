@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod enroll;
+pub mod hbone;
 pub mod identity;
 pub mod kube;
 pub mod mesh;

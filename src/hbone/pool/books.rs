@@ -1,0 +1,318 @@
+//! Who has which connection: plain bookkeeping, no waiting, no clock of its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Key, Waiter};
+use crate::hbone::client::Tunnel;
+use crate::hbone::settings::CLIENT_STREAMS;
+
+/// `L` is what a waiter is given, `E` why it is not.
+pub(super) struct Books<L, E> {
+    connections: HashMap<u64, Connection>,
+    dials: usize,
+    groups: HashMap<Arc<Key>, Group<L, E>>,
+    max_connections: usize,
+    max_waiters: usize,
+    next_id: u64,
+    sweep_at: Option<Instant>,
+}
+
+struct Connection {
+    idle_since: Option<Instant>,
+    key: Arc<Key>,
+    streams: usize,
+    tunnel: Tunnel,
+}
+
+struct Group<L, E> {
+    connections: Vec<u64>,
+    dials: usize,
+    waiters: VecDeque<Waiter<L, E>>,
+}
+
+/// A place for one stream; the caller makes it something that gives the place back.
+pub(super) struct Place {
+    pub(super) connection: u64,
+    pub(super) ordinal: usize,
+    pub(super) tunnel: Tunnel,
+}
+
+pub(super) enum Taken<L, E> {
+    Full {
+        limit: usize,
+    },
+    Given(Place),
+    /// Wait for `answer`, after ordering `dials` dials.
+    Wait {
+        answer: oneshot::Receiver<Result<L, E>>,
+        dials: usize,
+    },
+}
+
+/// What a new connection brings.
+pub(super) struct Handed<L, E> {
+    /// More dials are needed for those who still wait.
+    pub(super) dials: usize,
+    pub(super) places: Vec<(Waiter<L, E>, Place)>,
+}
+
+// === impl Group ===
+
+impl<L, E> Default for Group<L, E> {
+    fn default() -> Self {
+        Self { connections: Vec::new(), dials: 0, waiters: VecDeque::new() }
+    }
+}
+
+impl<L, E> Group<L, E> {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.dials == 0 && self.waiters.is_empty()
+    }
+}
+
+// === impl Books ===
+
+impl<L, E> Books<L, E> {
+    pub(super) fn new(max_connections: usize, max_waiters: usize) -> Self {
+        Self {
+            connections: HashMap::new(),
+            dials: 0,
+            groups: HashMap::new(),
+            max_connections,
+            max_waiters,
+            next_id: 0,
+            sweep_at: None,
+        }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) const fn sweep_at(&self) -> Option<Instant> {
+        self.sweep_at
+    }
+
+    /// A place now, or a seat in the queue.
+    pub(super) fn take(&mut self, key: &Arc<Key>) -> Taken<L, E> {
+        self.drop_unusable(key);
+        if let Some(place) = self.place(key) {
+            return Taken::Given(place);
+        }
+        let (sender, answer) = oneshot::channel();
+        let group = self.groups.entry(Arc::clone(key)).or_default();
+        group.waiters.retain(|waiter| !waiter.is_closed());
+        if group.waiters.len() >= self.max_waiters {
+            return Taken::Full { limit: self.max_waiters };
+        }
+        group.waiters.push_back(sender);
+        let dials = self.wanted_dials(key);
+        let stuck = self.groups.get(key).is_some_and(|group| group.dials == 0 && group.connections.is_empty());
+        if stuck {
+            // Nothing is coming that this waiter could wait for.
+            self.groups.remove(key);
+            return Taken::Full { limit: self.max_connections };
+        }
+        Taken::Wait { answer, dials }
+    }
+
+    /// Enters a new connection and serves those who wait for one.
+    pub(super) fn dialled(
+        &mut self,
+        key: &Arc<Key>,
+        tunnel: Tunnel,
+        now: Instant,
+        idle: Duration,
+    ) -> (u64, Handed<L, E>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.dials = self.dials.saturating_sub(1);
+        self.connections.insert(id, Connection { idle_since: None, key: Arc::clone(key), streams: 0, tunnel });
+        let group = self.groups.entry(Arc::clone(key)).or_default();
+        group.dials = group.dials.saturating_sub(1);
+        group.connections.push(id);
+        let handed = self.serve(key, id);
+        if handed.places.is_empty() {
+            self.now_idle(id, now, idle);
+        }
+        (id, handed)
+    }
+
+    /// Gives the room of a connection to those who wait, when it is new or its limit has changed.
+    pub(super) fn serve(&mut self, key: &Arc<Key>, id: u64) -> Handed<L, E> {
+        let mut places = Vec::new();
+        while let Some(pair) = self.next_waiter(id) {
+            places.push(pair);
+        }
+        Handed { dials: self.wanted_dials(key), places }
+    }
+
+    /// Those who must be told that a dial failed: nobody while another dial for the key goes on.
+    pub(super) fn failed(&mut self, key: &Arc<Key>) -> Vec<Waiter<L, E>> {
+        self.dials = self.dials.saturating_sub(1);
+        if let Some(group) = self.groups.get_mut(key) {
+            group.dials = group.dials.saturating_sub(1);
+        }
+        self.give_up(key)
+    }
+
+    /// Those who wait for `key`, unless a dial for it goes on.
+    pub(super) fn give_up(&mut self, key: &Arc<Key>) -> Vec<Waiter<L, E>> {
+        let Some(group) = self.groups.get_mut(key) else { return Vec::new() };
+        let waiters = if group.dials == 0 { group.waiters.drain(..).collect() } else { Vec::new() };
+        if group.is_empty() {
+            self.groups.remove(key);
+        }
+        waiters
+    }
+
+    /// A stream has ended. True when a sweep is to be planned.
+    pub(super) fn release(&mut self, id: u64, now: Instant, idle: Duration) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        connection.streams = connection.streams.saturating_sub(1);
+        connection.streams == 0 && self.now_idle(id, now, idle)
+    }
+
+    /// The next live waiter for this connection, with a place on it when there is room.
+    pub(super) fn next_waiter(&mut self, id: u64) -> Option<(Waiter<L, E>, Place)> {
+        let connection = self.connections.get_mut(&id)?;
+        let group = self.groups.get_mut(&connection.key)?;
+        while group.waiters.front().is_some_and(oneshot::Sender::is_closed) {
+            group.waiters.pop_front();
+        }
+        if group.waiters.is_empty() || !connection.has_room() {
+            return None;
+        }
+        let waiter = group.waiters.pop_front()?;
+        Some((waiter, connection.give(id)))
+    }
+
+    /// Dials that those who wait for `key` need now that a connection of it has gone or stopped taking streams, and
+    /// those for whom nothing can come any more.
+    pub(super) fn rebalance(&mut self, key: &Arc<Key>) -> (usize, Vec<Waiter<L, E>>) {
+        self.drop_unusable(key);
+        let dials = self.wanted_dials(key);
+        let Some(group) = self.groups.get_mut(key) else { return (dials, Vec::new()) };
+        if group.dials > 0 || !group.connections.is_empty() {
+            return (dials, Vec::new());
+        }
+        let stuck = group.waiters.drain(..).collect();
+        self.groups.remove(key);
+        (dials, stuck)
+    }
+
+    /// A connection's driver has ended.
+    pub(super) fn remove(&mut self, id: u64) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(group) = self.groups.get_mut(&connection.key) {
+            group.connections.retain(|other| *other != id);
+            if group.is_empty() {
+                self.groups.remove(&connection.key);
+            }
+        }
+    }
+
+    /// Takes out what was idle for long enough and plans the next sweep. The caller drops what comes back.
+    pub(super) fn sweep(&mut self, now: Instant, idle: Duration) -> Vec<Tunnel> {
+        let over = |since: Instant| since + idle <= now;
+        let expired = self.connections.iter().filter(|(_, c)| c.idle_since.is_some_and(over)).map(|(id, _)| *id);
+        let expired: Vec<_> = expired.collect();
+        let tunnels = expired.into_iter().filter_map(|id| self.take_out(id)).collect();
+        self.sweep_at = self.connections.values().filter_map(|c| c.idle_since).min().map(|since| since + idle);
+        tunnels
+    }
+
+    /// Ends everything; the waiters are to be told.
+    pub(super) fn close(&mut self) -> Vec<Waiter<L, E>> {
+        self.connections.clear();
+        self.sweep_at = None;
+        self.groups.drain().flat_map(|(_, group)| group.waiters).collect()
+    }
+
+    fn take_out(&mut self, id: u64) -> Option<Tunnel> {
+        let tunnel = self.connections.get(&id)?.tunnel.clone();
+        self.remove(id);
+        Some(tunnel)
+    }
+
+    /// True when this plans a sweep where none was.
+    fn now_idle(&mut self, id: u64, now: Instant, idle: Duration) -> bool {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.idle_since = Some(now);
+        }
+        let plan = self.sweep_at.is_none();
+        self.sweep_at.get_or_insert(now + idle);
+        plan
+    }
+
+    /// Leaves out connections after GOAWAY; their streams go on.
+    fn drop_unusable(&mut self, key: &Arc<Key>) {
+        let Some(group) = self.groups.get(key) else { return };
+        let usable = |id: &&u64| self.connections.get(id).is_some_and(|c| c.tunnel.is_usable());
+        let gone: Vec<_> = group.connections.iter().filter(|id| !usable(id)).copied().collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// A place on the fullest connection that has room, so that the emptiest become idle.
+    fn place(&mut self, key: &Arc<Key>) -> Option<Place> {
+        let group = self.groups.get(key)?;
+        let with_room = group.connections.iter().filter_map(|id| {
+            let connection = self.connections.get(id)?;
+            connection.has_room().then_some((connection.streams, *id))
+        });
+        let (_, id) = with_room.max()?;
+        Some(self.connections.get_mut(&id)?.give(id))
+    }
+
+    /// Counts the dials that the queue of `key` still needs, and books them.
+    fn wanted_dials(&mut self, key: &Arc<Key>) -> usize {
+        let Some(group) = self.groups.get(key) else { return 0 };
+        // What a connection of this key takes: what its peer said, once it has said it. A connection whose peer has not
+        // yet said so counts as a dial: its room is about to be known.
+        let known = group.connections.iter().filter_map(|id| self.connections.get(id));
+        let (mut each, mut coming) = (CLIENT_STREAMS, group.dials);
+        for connection in known {
+            each = each.min(connection.tunnel.expected_limit());
+            coming += usize::from(!connection.tunnel.is_settled() && connection.tunnel.is_usable());
+        }
+        let wanted = group.waiters.len().div_ceil(each).saturating_sub(coming);
+        let mut booked = 0;
+        while booked < wanted && (self.connections.len() + self.dials < self.max_connections || self.evict()) {
+            self.dials += 1;
+            booked += 1;
+        }
+        if let Some(group) = self.groups.get_mut(key) {
+            group.dials += booked;
+        }
+        booked
+    }
+
+    /// Makes room by ending the connection that has been idle for longest.
+    fn evict(&mut self) -> bool {
+        let idle = self.connections.iter().filter_map(|(id, c)| c.idle_since.map(|since| (since, *id)));
+        let Some((_, id)) = idle.min() else { return false };
+        self.remove(id);
+        true
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    fn has_room(&self) -> bool {
+        self.streams < self.tunnel.limit() && self.tunnel.is_usable()
+    }
+
+    fn give(&mut self, id: u64) -> Place {
+        self.streams += 1;
+        self.idle_since = None;
+        Place { connection: id, ordinal: self.streams, tunnel: self.tunnel.clone() }
+    }
+}

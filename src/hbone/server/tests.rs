@@ -1,0 +1,226 @@
+use super::*;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::hbone::client::Request;
+use crate::hbone::error::TunnelError;
+use crate::hbone::headers::WorkloadKind;
+use crate::hbone::settings::{ANSWER, SERVER_STREAMS};
+use crate::hbone::simulated::{address, pair, pipe, plenty, request, spawn};
+use crate::hbone::tunnel::End;
+
+type Serving = JoinHandle<Result<(), ConnectionError>>;
+
+fn serve(far: DuplexStream) -> (Serving, mpsc::UnboundedReceiver<Incoming>) {
+    let (sender, incoming) = mpsc::unbounded_channel();
+    let serving = spawn(async move {
+        let connection = Connection::open(far, &plenty()).await?;
+        connection.run(CancellationToken::new(), move |incoming| drop(sender.send(incoming))).await
+    });
+    (serving, incoming)
+}
+
+/// A client of the library itself, to do what ours never would.
+async fn stranger(near: DuplexStream) -> h2::client::SendRequest<Bytes> {
+    let (requests, connection) =
+        h2::client::Builder::new().initial_max_send_streams(100_000).handshake::<_, Bytes>(near).await.unwrap();
+    spawn(connection);
+    requests
+}
+
+fn connect(uri: &str) -> http::Request<()> {
+    http::Request::builder().method(Method::CONNECT).uri(uri).body(()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_client_says_arrives_and_so_does_the_answer() {
+    let mut pair = pair(&plenty(), &plenty()).await;
+    let baggage = Baggage {
+        namespace: "shop,x=y".into(),
+        workload: Some((WorkloadKind::Deployment, "cart".into())),
+        ..Baggage::default()
+    };
+    let request = Request {
+        authority: "server.shop.svc:80".parse().unwrap(),
+        baggage: Some(baggage.clone()),
+        forwarded: Forwarded { client: Some(address()), host: Some("server.shop.svc".into()) },
+        trace: Some(TraceParent::new([1; 16], [2; 8])),
+        network: Some("n1".into()),
+    };
+    let far = async {
+        let incoming = pair.incoming.recv().await.unwrap();
+        assert_eq!(incoming.authority, request.authority);
+        let Headers { baggage, forwarded, trace, network } = &incoming.headers.clone();
+        assert_eq!(&*baggage.as_ref().unwrap().namespace, "shop_x_y");
+        assert_eq!((forwarded, trace), (&request.forwarded, &request.trace));
+        assert_eq!(network.as_deref(), Some("n1"));
+        incoming.accept(baggage.clone().as_ref()).unwrap()
+    };
+    let (connected, _accepted) = tokio::join!(pair.tunnel.connect(&request, None), far);
+    let (_stream, answer) = connected.unwrap();
+    assert_eq!(answer.baggage.unwrap().workload, baggage.workload);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_refusal_is_its_own_error() {
+    let mut pair = pair(&plenty(), &plenty()).await;
+    for (refusal, expected) in
+        [(Refusal::BadRequest, "BadRequest"), (Refusal::Refused, "Refused"), (Refusal::Unavailable, "Unavailable")]
+    {
+        let request = request();
+        let far = async { pair.incoming.recv().await.unwrap().refuse(refusal) };
+        let (connected, ()) = tokio::join!(pair.tunnel.connect(&request, None), far);
+        assert_eq!(format!("{:?}", connected.unwrap_err()), expected);
+    }
+    let request = request();
+    let far = async { drop(pair.incoming.recv().await.unwrap()) };
+    let (connected, ()) = tokio::join!(pair.tunnel.connect(&request, None), far);
+    assert!(matches!(connected, Err(TunnelError::Reset { .. })), "{connected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_is_never_answered_ends_for_both() {
+    let mut pair = pair(&plenty(), &plenty()).await;
+    let begun = Instant::now();
+    let error = pair.tunnel.connect(&request(), None).await.unwrap_err();
+    assert!(matches!(error, TunnelError::Timeout { .. }), "{error:?}");
+    assert_eq!(begun.elapsed(), ANSWER);
+    let mut incoming = pair.incoming.recv().await.unwrap();
+    assert_eq!(incoming.abandoned().await, ResetKind::Cancel);
+    assert_eq!(incoming.accept(None).unwrap_err(), ResetKind::Cancel);
+    pair.stream().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_connect_to_an_authority_is_taken() {
+    let (near, far) = pipe();
+    let (_serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    for request in [
+        http::Request::builder().method(Method::GET).uri("http://10.0.0.2:80/").body(()).unwrap(),
+        connect("10.0.0.2:0"),
+        connect("user@host:80"),
+        connect("127.1:80"),
+    ] {
+        let (response, _send) = requests.send_request(request, false).unwrap();
+        assert_eq!(response.await.unwrap().status(), StatusCode::BAD_REQUEST);
+    }
+    assert!(incoming.try_recv().is_err());
+    let (_response, _send) = requests.send_request(connect("10.0.0.2:80"), false).unwrap();
+    assert!(incoming.recv().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_and_garbage_end_the_connection() {
+    let (near, far) = pipe();
+    let begun = Instant::now();
+    let (serving, _incoming) = serve(far);
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Idle { what: "HTTP/2 preface", .. })));
+    assert_eq!(begun.elapsed(), FIRST_REQUEST);
+    drop(near);
+
+    let (mut near, far) = pipe();
+    let (serving, _incoming) = serve(far);
+    near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Protocol(_))));
+
+    let (near, far) = pipe();
+    let (serving, _incoming) = serve(far);
+    let _requests = stranger(near).await;
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Idle { what: "CONNECT", .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_streams_is_given_up_after_a_while_and_one_with_a_stream_never() {
+    let mut pair = pair(&plenty(), &plenty()).await;
+    let streams = pair.stream().await;
+    tokio::time::sleep(SERVER_IDLE * 3).await;
+    assert!(!pair.server.is_finished());
+    drop(streams);
+    tokio::time::sleep(SERVER_IDLE * 2).await;
+    assert!(pair.server.is_finished() && !pair.tunnel.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_streams_go_on_and_sends_late_ones_elsewhere() {
+    let mut pair = pair(&plenty(), &plenty()).await;
+    let (mut client, mut server) = pair.stream().await;
+    pair.drain.cancel();
+    // In flight when GOAWAY is sent: the client does not know yet.
+    let late = pair.tunnel.connect(&request(), None).await.unwrap_err();
+    assert!(late.is_retryable(), "{late:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!pair.tunnel.is_usable());
+    assert!(pair.tunnel.connect(&request(), None).await.unwrap_err().is_retryable());
+    client.send.send(&mut Bytes::from_static(b"still here")).await.unwrap();
+    assert_eq!(server.recv.recv().await, Ok(Bytes::from_static(b"still here")));
+    client.send.finish().unwrap();
+    server.send.finish().unwrap();
+    assert_eq!(client.recv.recv().await, Err(End::Finished));
+    assert_eq!(server.recv.recv().await, Err(End::Finished));
+    drop((client, server));
+    assert!(pair.server.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_streams_than_the_limit_are_open_at_once() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let limit = SERVER_STREAMS as usize;
+    let sent: Vec<_> = (0..limit + 50).map(|_| requests.send_request(connect("10.0.0.2:80"), false).unwrap()).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut taken = Vec::new();
+    while let Ok(incoming) = incoming.try_recv() {
+        taken.push(incoming.accept(None).unwrap());
+    }
+    assert_eq!(taken.len(), limit);
+    // Each that ends lets one more in.
+    drop(taken.drain(..30));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    while let Ok(incoming) = incoming.try_recv() {
+        taken.push(incoming.accept(None).unwrap());
+    }
+    assert_eq!(taken.len(), limit);
+    assert!(!serving.is_finished());
+    drop(sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rapid_reset_ends_the_attacker_s_connection() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let mut opened = 0;
+    // Each stream is taken up before it is reset, which is what the library's own limits do not see.
+    while !serving.is_finished() && opened < 10_000 {
+        let Ok((_response, mut send)) = requests.send_request(connect("10.0.0.2:80"), false) else { break };
+        opened += 1;
+        let Some(incoming) = incoming.recv().await else { break };
+        send.send_reset(h2::Reason::CANCEL);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        drop(incoming.accept(None));
+    }
+    assert!((ABANDONED..ABANDONED + 5).contains(&opened), "{opened}");
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Flood)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_flood_is_not_read() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let mut request = connect("10.0.0.2:80");
+    for i in 0..64 {
+        let name = http::HeaderName::try_from(format!("x-flood-{i}")).unwrap();
+        request.headers_mut().insert(name, HeaderValue::try_from("x".repeat(4096)).unwrap());
+    }
+    if let Ok((response, _send)) = requests.send_request(request, false) {
+        let answered = timeout(Duration::from_secs(5), response).await;
+        let good = matches!(&answered, Ok(Ok(response)) if response.status() == StatusCode::OK);
+        assert!(!good, "{answered:?}");
+    }
+    assert!(incoming.try_recv().is_err(), "nobody above saw it");
+    drop((requests, serving));
+}

@@ -1,0 +1,83 @@
+//! The numbers of a connection, each with its reason. Those that a peer sees are checked in `docs/features/hbone.md`.
+
+use std::time::Duration;
+
+/// Receive window of a new stream, 256 KiB: full speed at 1 Gbit/s and 2 ms, and cheap when an app does not read.
+pub const STREAM_WINDOW: u32 = 256 << 10;
+/// Receive window that a stream can grow to, 4 MiB: 10 Gbit/s at 3 ms.
+pub const MAX_STREAM_WINDOW: u32 = 4 << 20;
+/// Receive window of a connection, the largest there is (RFC 9113 section 6.9.1), so that streams which stall never
+/// hold up another. Memory is bounded by the streams' windows and the [`Budget`](super::Budget).
+pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Largest frame that we accept, 256 KiB: one frame a read of the far relay. Larger frames would only make the ninth
+/// stream wait for the eighth; a frame is in memory whole before its first byte goes on.
+pub const MAX_FRAME: u32 = 256 << 10;
+/// Header list that a client accepts in an answer, 16 KiB decoded.
+pub const CLIENT_HEADER_LIST: u32 = 16 << 10;
+/// Header list that a server accepts in a request, 64 KiB decoded.
+pub const SERVER_HEADER_LIST: u32 = 64 << 10;
+/// Streams at once that a server allows on one connection.
+pub const SERVER_STREAMS: u32 = 200;
+/// Streams at once that a client puts on one connection, or the peer's limit when it is lower. Half of what a server
+/// of ours allows: streams that are being closed still count over there.
+pub const CLIENT_STREAMS: usize = 100;
+/// Streams that a client opens before the peer's settings have come: one goes out at once, and no more, since the
+/// library would hold back what is above the peer's limit until other streams end.
+pub(super) const FIRST_STREAMS: usize = 1;
+/// Unsent bytes of one stream that are taken before `send` waits, 512 KiB: two frames. A connection holds at most
+/// its streams times this.
+pub const SEND_BUFFER: usize = 512 << 10;
+/// Streams that the peer reset and that nobody took up yet; more is an attack (rapid reset, CVE-2023-44487).
+pub const PENDING_RESETS: usize = 20;
+/// Streams that we reset and still remember, so that late frames for them are not taken for errors.
+pub const REMEMBERED_RESETS: usize = 50;
+/// Resets that the peer's errors may make us send over the life of a connection.
+pub const LOCAL_ERROR_RESETS: usize = 1024;
+/// Streams that the peer gave up before they were answered, less those that it did not; one more ends the connection.
+pub const ABANDONED: u32 = 400;
+
+/// Silence after which the peer is asked with PING, 10 s; only while streams are open.
+pub const KEEPALIVE: Duration = Duration::from_secs(10);
+/// No answer to a PING for this long: the connection is dead.
+pub const DEAD: Duration = Duration::from_secs(20);
+/// A client's wait for the server's settings, 5 s. Below [`ANSWER`], so that those who wait for room on a connection
+/// hear of a silent peer together.
+pub const SETTINGS: Duration = Duration::from_secs(5);
+/// Wait for the answer to a CONNECT, 10 s. The far side gives its app as long to accept, and answers 503 by then.
+pub const ANSWER: Duration = Duration::from_secs(10);
+/// A server's wait for the HTTP/2 preface and then for the first CONNECT, 10 s each.
+pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// Connection without a stream: a client gives it back after this, 5 min.
+pub const IDLE: Duration = Duration::from_secs(300);
+/// A server ends a connection without a stream after this, 30 min: clients of others may never do so.
+pub const SERVER_IDLE: Duration = Duration::from_secs(1800);
+
+pub(super) fn client() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(CLIENT_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
+        .initial_max_send_streams(FIRST_STREAMS)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS))
+        .enable_push(false);
+    builder
+}
+
+pub(super) fn server() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(SERVER_HEADER_LIST)
+        .max_concurrent_streams(SERVER_STREAMS)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS));
+    builder
+}

@@ -1,0 +1,62 @@
+use super::*;
+
+const W: usize = STREAM_WINDOW as usize;
+
+#[test]
+fn every_stream_is_charged_its_window_and_gives_it_back() {
+    let budget = Budget::new(10 * W);
+    let windows = Windows::new(budget.clone());
+    let one = windows.open();
+    let two = windows.open();
+    assert_eq!(budget.charged(), 2 * W);
+    assert!(windows.resize(2 * STREAM_WINDOW));
+    assert_eq!(budget.charged(), 4 * W);
+    drop(one);
+    assert_eq!(budget.charged(), 2 * W);
+    let three = windows.open();
+    assert!(windows.resize(4 * STREAM_WINDOW));
+    assert!(!windows.resize(8 * STREAM_WINDOW), "2 streams of 8 windows are over 10");
+    assert_eq!(budget.charged(), 8 * W);
+    // A stream is never refused for the budget; the connection falls back instead.
+    let more: Vec<_> = (0..3).map(|_| windows.open()).collect();
+    assert!(windows.wants_shrink());
+    assert!(windows.resize(STREAM_WINDOW));
+    assert_eq!(budget.charged(), 5 * W);
+    assert!(!windows.wants_shrink());
+    drop((two, three, more));
+    assert_eq!((budget.charged(), windows.streams()), (0, 0));
+}
+
+#[test]
+fn growth_needs_one_stream_that_gave_most_of_a_window_back_within_one_measurement() {
+    let check = |given: &[usize], expected: Option<u32>| {
+        let windows = Windows::new(Budget::new(100 * W));
+        windows.begin_measure();
+        for bytes in given {
+            windows.gave_back(&mut Measured::default(), *bytes);
+        }
+        assert_eq!(windows.end_measure(), expected, "{given:?}");
+    };
+    check(&[], None);
+    check(&[W / 2], None);
+    check(&[W / 2; 8], None);
+    check(&[W], Some(2 * STREAM_WINDOW));
+    check(&[1, W, 1], Some(2 * STREAM_WINDOW));
+
+    let windows = Windows::new(Budget::new(100 * W));
+    let mut measured = Measured::default();
+    assert!(!windows.wants_measure());
+    windows.gave_back(&mut measured, W / 2);
+    assert!(windows.wants_measure());
+    windows.begin_measure();
+    windows.gave_back(&mut measured, W / 2);
+    windows.gave_back(&mut measured, W / 2);
+    assert_eq!(windows.end_measure(), Some(2 * STREAM_WINDOW));
+    // What came in one measurement does not count in the next.
+    windows.begin_measure();
+    windows.gave_back(&mut measured, W / 2);
+    assert_eq!(windows.end_measure(), None);
+    assert!(windows.resize(MAX_STREAM_WINDOW));
+    windows.gave_back(&mut measured, 100 * W);
+    assert!(!windows.wants_measure(), "there is nothing left to grow to");
+}
