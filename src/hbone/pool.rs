@@ -5,12 +5,13 @@
 //! other.
 
 mod books;
+mod error;
+mod key;
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,21 +22,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::books::{Books, Handed, Taken};
+pub use self::error::PoolError;
+pub use self::key::Key;
 use super::client::{Answer, Driver, Request, Tunnel};
 use super::error::{ConnectionError, TunnelError};
 use super::settings::IDLE;
 use super::tunnel::TunnelStream;
 use super::window::Budget;
-use crate::model::spiffe::Identity;
-
-/// What makes two tunnels fit on one connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    source: Identity,
-    expected: Arc<[Identity]>,
-    destination: SocketAddr,
-    source_ip: IpAddr,
-}
 
 /// Opens connections for a pool.
 pub trait Dial: Send + Sync + 'static {
@@ -59,41 +52,6 @@ pub struct Config {
     pub max_waiters: usize,
     /// A dial, including TLS, 25 s: a backstop behind the dialler's own deadlines.
     pub dial: Duration,
-}
-
-/// Why the pool gave no tunnel. The same error goes to all who waited for the same dial.
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError<E: Error + 'static> {
-    /// The pod is being withdrawn. Us.
-    #[error("the pod's connections are being closed")]
-    Closed,
-    /// The dialler failed; its error says whose fault.
-    #[error("no connection to {destination}")]
-    Dial {
-        destination: SocketAddr,
-        #[source]
-        source: Arc<E>,
-    },
-    /// The dial ran into the pool's own limit. Us: the dialler's deadlines should have come first.
-    #[error("no connection to {destination} within {} s", limit.as_secs())]
-    DialTimeout { destination: SocketAddr, limit: Duration },
-    /// Every connection is in use and no more may be opened. The local app, or the settings.
-    #[error("the pod has its {limit} connections open: raise the limit, or look at what it connects to")]
-    Full { limit: usize },
-    /// HTTP/2 did not begin. Peer.
-    #[error("no HTTP/2 connection to {destination}")]
-    Open {
-        destination: SocketAddr,
-        #[source]
-        source: ConnectionError,
-    },
-    /// The far side's answer to CONNECT.
-    #[error("no tunnel through {destination}")]
-    Tunnel {
-        destination: SocketAddr,
-        #[source]
-        source: TunnelError,
-    },
 }
 
 /// The pool of one pod. Cheap to clone.
@@ -132,59 +90,11 @@ struct Lease<E: Error + 'static> {
 /// Tries of one CONNECT. The second and third only follow when the peer has not looked at the one before.
 const TRIES: usize = 3;
 
-// === impl Key ===
-
-impl Key {
-    /// `expected` is a set: order and repetition make no other key.
-    pub fn new(
-        source: Identity,
-        expected: impl IntoIterator<Item = Identity>,
-        destination: SocketAddr,
-        source_ip: IpAddr,
-    ) -> Self {
-        let mut expected: Vec<_> = expected.into_iter().collect();
-        expected.sort();
-        expected.dedup();
-        Self { source, expected: expected.into(), destination, source_ip }
-    }
-
-    pub const fn source(&self) -> &Identity {
-        &self.source
-    }
-
-    pub const fn expected(&self) -> &Arc<[Identity]> {
-        &self.expected
-    }
-
-    pub const fn destination(&self) -> SocketAddr {
-        self.destination
-    }
-
-    pub const fn source_ip(&self) -> IpAddr {
-        self.source_ip
-    }
-}
-
 // === impl Config ===
 
 impl Default for Config {
     fn default() -> Self {
         Self { idle: IDLE, max_connections: 1024, max_waiters: 4096, dial: Duration::from_secs(25) }
-    }
-}
-
-// === impl PoolError ===
-
-impl<E: Error> Clone for PoolError<E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Closed => Self::Closed,
-            Self::Dial { destination, source } => Self::Dial { destination: *destination, source: Arc::clone(source) },
-            Self::DialTimeout { destination, limit } => Self::DialTimeout { destination: *destination, limit: *limit },
-            Self::Full { limit } => Self::Full { limit: *limit },
-            Self::Open { destination, source } => Self::Open { destination: *destination, source: source.clone() },
-            Self::Tunnel { destination, source } => Self::Tunnel { destination: *destination, source: source.clone() },
-        }
     }
 }
 
@@ -231,7 +141,7 @@ impl<E: Error + Send + Sync + 'static> Pool<E> {
             match result {
                 Ok(tunnel) => return Ok(tunnel),
                 Err(error) if error.is_retryable() && tries < TRIES => tries += 1,
-                Err(source) => return Err(PoolError::Tunnel { destination: key.destination, source }),
+                Err(source) => return Err(PoolError::Tunnel { destination: key.destination(), source }),
             }
         }
     }
@@ -348,7 +258,7 @@ impl<D: Dial> PoolTask<D> {
                         self.shared.lock().remove(connection);
                         if let Some(source) = unsettled {
                             // As good as a dial that failed: those who wait for its room are told the same.
-                            let error = PoolError::Open { destination: key.destination, source };
+                            let error = PoolError::Open { destination: key.destination(), source };
                             let waiters = self.shared.lock().give_up(&key);
                             for waiter in waiters {
                                 drop(waiter.send(Err(error.clone())));
@@ -398,7 +308,7 @@ impl<D: Dial> PoolTask<D> {
                     };
                     let error = driver.run(on_limit).await.err();
                     if let Some(error) = &error {
-                        tracing::debug!(destination = %driven.destination, %error, "a connection ended");
+                        tracing::debug!(destination = %driven.destination(), %error, "a connection ended");
                     }
                     let unsettled = error.filter(|error| matches!(error, ConnectionError::Idle { .. }));
                     Done::Ended(connection, driven, unsettled)
@@ -416,7 +326,7 @@ impl<D: Dial> PoolTask<D> {
 }
 
 async fn dial<D: Dial>(dialler: Arc<D>, key: Arc<Key>, budget: Budget, limit: Duration) -> Done<D::Stream, D::Error> {
-    let destination = key.destination;
+    let destination = key.destination();
     let result = match timeout(limit, dialler.dial(&key)).await {
         Ok(Ok(stream)) => match Tunnel::open(stream, &budget).await {
             Ok((tunnel, driver)) => Ok((tunnel, Box::new(driver))),

@@ -36,6 +36,11 @@ pub const LOCAL_ERROR_RESETS: usize = 1024;
 /// Streams that the peer gave up before they were answered, less those that it did not; one more ends the connection.
 pub const ABANDONED: u32 = 400;
 
+/// Overhead of small DATA frames that wait to be read, 16 MiB a connection: a frame below 256 bytes is charged what it
+/// lacks of that, so 65,536 frames of one byte. The library's own default is half of the connection's window, and ours
+/// is as good as endless; without this, a peer could make a few bytes of payload cost gigabytes of bookkeeping.
+pub const SMALL_FRAMES: usize = 16 << 20;
+
 /// Silence after which the peer is asked with PING, 10 s; only while streams are open.
 pub const KEEPALIVE: Duration = Duration::from_secs(10);
 /// No answer to a PING for this long: the connection is dead.
@@ -60,6 +65,7 @@ pub(super) fn client() -> h2::client::Builder {
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(CLIENT_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .initial_max_send_streams(FIRST_STREAMS)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS))
@@ -76,6 +82,7 @@ pub(super) fn server() -> h2::server::Builder {
         .max_header_list_size(SERVER_HEADER_LIST)
         .max_concurrent_streams(SERVER_STREAMS)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS));

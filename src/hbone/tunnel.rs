@@ -159,8 +159,10 @@ impl std::fmt::Debug for RecvHalf {
 // === impl SendHalf ===
 
 impl SendHalf {
-    /// Waits until some bytes can be taken, and says how many, at most `want`. A relay asks before it reads from the
-    /// app, so that what cannot be sent stays in the kernel.
+    /// Waits until some bytes can be taken, and says how many, at most `want`. A relay asks once the app has something
+    /// to read and before it reads it, so that what cannot be sent stays in the kernel. What is granted is taken from
+    /// the connection's window, which all streams share and some peers keep small: hand it back with
+    /// [`Self::give_up_room`] when nothing is sent after all.
     ///
     /// # Errors
     /// The stream was reset.
@@ -182,6 +184,11 @@ impl SendHalf {
                 None => return Poll::Ready(Err(self.why_closed(cx))),
             }
         }
+    }
+
+    /// Hands back what [`Self::ready`] granted and no `send` has used.
+    pub fn give_up_room(&mut self) {
+        self.stream.reserve_capacity(0);
     }
 
     /// Queues all of `bytes`, waiting for the far side's window. What was queued is taken off the front, so a call that

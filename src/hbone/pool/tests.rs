@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use crate::hbone::server::Connection;
 use crate::hbone::settings;
 use crate::hbone::simulated::{address, pipe, plenty, request, spawn};
+use crate::model::spiffe::Identity;
 use crate::tls::fixture::id;
 
 /// What happens to one dial; [`Act::Serve`] when nothing was planned.

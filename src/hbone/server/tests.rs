@@ -224,3 +224,24 @@ async fn a_header_flood_is_not_read() {
     assert!(incoming.try_recv().is_err(), "nobody above saw it");
     drop((requests, serving));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_tiny_frames_that_nobody_reads_ends_the_connection() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let (_response, mut send) = requests.send_request(connect("10.0.0.2:80"), false).unwrap();
+    let _unread = incoming.recv().await.unwrap().accept(None).unwrap();
+    let frames = settings::SMALL_FRAMES / 255 + 2000;
+    assert!(frames < settings::STREAM_WINDOW as usize, "flow control must not be what stops it");
+    for sent in 0..frames {
+        if send.send_data(Bytes::from_static(b"x"), false).is_err() {
+            break;
+        }
+        if sent % 1000 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let ended = timeout(Duration::from_secs(1), serving).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(ConnectionError::Protocol(_))), "{ended:?}");
+}

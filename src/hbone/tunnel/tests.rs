@@ -197,3 +197,27 @@ async fn a_peer_that_stops_answering_is_dead_after_twenty_seconds() {
     assert!(matches!(server.await.unwrap(), Err(ConnectionError::Dead { .. })));
     assert!(begun.elapsed() <= KEEPALIVE + DEAD + Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn room_that_was_not_used_is_there_for_other_streams() {
+    // A peer whose connection has room for one stream's worth.
+    let (near, far) = pipe();
+    let server = spawn(async move {
+        let mut builder = h2::server::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(64 << 10);
+        let connection = builder.handshake::<_, Bytes>(far).await.unwrap();
+        let mut held = Vec::new();
+        let hold = move |incoming: crate::hbone::server::Incoming| held.push(incoming.accept(None));
+        crate::hbone::server::Connection::new(connection, &plenty()).run(Default::default(), hold).await
+    });
+    let (tunnel, driver) = crate::hbone::client::Tunnel::open(near, &plenty()).await.unwrap();
+    spawn(driver.run(|| {}));
+    let (mut one, _) = tunnel.connect(&request(), None).await.unwrap();
+    let (mut two, _) = tunnel.connect(&request(), None).await.unwrap();
+    let wait = Duration::from_secs(1);
+    assert_eq!(one.send.ready(1 << 20).await, Ok((64 << 10) - 1), "HTTP/2 begins with 65,535");
+    assert!(timeout(wait, two.send.ready(1)).await.is_err());
+    one.send.give_up_room();
+    assert_eq!(timeout(wait, two.send.ready(1)).await.unwrap(), Ok(1));
+    assert!(!server.is_finished());
+}

@@ -1,0 +1,48 @@
+//! What makes two tunnels fit on one connection.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::model::spiffe::Identity;
+
+/// What makes two tunnels fit on one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    source: Identity,
+    expected: Arc<[Identity]>,
+    destination: SocketAddr,
+    source_ip: IpAddr,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// `expected` is a set: order and repetition make no other key.
+    pub fn new(
+        source: Identity,
+        expected: impl IntoIterator<Item = Identity>,
+        destination: SocketAddr,
+        source_ip: IpAddr,
+    ) -> Self {
+        let mut expected: Vec<_> = expected.into_iter().collect();
+        expected.sort();
+        expected.dedup();
+        Self { source, expected: expected.into(), destination, source_ip }
+    }
+
+    pub const fn source(&self) -> &Identity {
+        &self.source
+    }
+
+    pub const fn expected(&self) -> &Arc<[Identity]> {
+        &self.expected
+    }
+
+    pub const fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
+    pub const fn source_ip(&self) -> IpAddr {
+        self.source_ip
+    }
+}
