@@ -26,5 +26,5 @@ impl Roles for NoRoles {
 }
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), &Environment::process(), &NoRoles)
+    cli::run(std::env::args_os(), &Environment::process(), &NoRoles, &mut anstream::stderr())
 }

@@ -3,6 +3,7 @@
 //! Owns: arguments and help, one file a command; how errors and tables are printed; exit codes.
 //! Never: the work itself: a command turns its arguments into plain values and hands them to a role ([`Roles`]).
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -55,8 +56,8 @@ pub trait Roles {
 /// The arguments or settings are wrong: `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 
-/// Runs the command that `arguments` (the program's name first) ask for.
-pub fn run<I>(arguments: I, environment: &Environment, roles: &impl Roles) -> ExitCode
+/// Runs the command that `arguments` (the program's name first) ask for, and tells `errors` what went wrong.
+pub fn run<I>(arguments: I, environment: &Environment, roles: &impl Roles, errors: &mut dyn Write) -> ExitCode
 where
     I: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,
 {
@@ -64,11 +65,11 @@ where
     let result = match parsed.map(|culvert| culvert.command) {
         Ok(Command::Cleanup(args)) => roles.cleanup(args),
         Ok(Command::Demo(args)) => roles.demo(args),
-        Ok(Command::Node(args)) => args.run(environment, roles),
+        Ok(Command::Node(args)) => args.run(environment, roles, errors),
         Ok(Command::Version) => version::run(),
-        Err(help) => return report::arguments(&help),
+        Err(help) => return report::arguments(&help, errors),
     };
-    result.unwrap_or_else(|error| report::failure(&error))
+    result.unwrap_or_else(|error| report::failure(&error, errors))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `culvert node`: its flags come from the table of settings.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -33,10 +34,15 @@ pub struct NodeArgs {
 // === impl NodeArgs ===
 
 impl NodeArgs {
-    pub(super) fn run(self, environment: &Environment, roles: &impl Roles) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(
+        self,
+        environment: &Environment,
+        roles: &impl Roles,
+        errors: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
         let effective = self.resolve(environment)?;
         for warning in effective.warnings() {
-            report::warning(warning);
+            report::warning(warning, errors);
         }
         if self.show {
             let rows = show::rows(&effective).map_rows();

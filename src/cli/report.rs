@@ -1,7 +1,7 @@
 //! What a command prints: results on standard output, errors in one line on standard error.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::USAGE;
@@ -29,19 +29,25 @@ pub(super) fn print(text: &str) -> io::Result<()> {
     }
 }
 
-pub(super) fn warning(text: &str) {
+pub(super) fn warning(text: &str, errors: &mut dyn Write) {
     // With standard error closed there is nobody to tell.
-    writeln!(anstream::stderr(), "warning: {text}").ok();
+    writeln!(errors, "warning: {}", one_line(text)).ok();
 }
 
 /// Help and version go out as asked for; anything else is a mistake in the arguments.
-pub(super) fn arguments(error: &clap::Error) -> ExitCode {
-    error.print().ok();
-    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+pub(super) fn arguments(error: &clap::Error, errors: &mut dyn Write) -> ExitCode {
+    if error.use_stderr() {
+        write!(errors, "{}", error.render().ansi()).ok();
+        return ExitCode::from(USAGE);
+    }
+    match print(&error.render().ansi().to_string()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure(&error.into(), errors),
+    }
 }
 
-pub(super) fn failure(error: &anyhow::Error) -> ExitCode {
-    write!(anstream::stderr(), "{}", lines(error)).ok();
+pub(super) fn failure(error: &anyhow::Error, errors: &mut dyn Write) -> ExitCode {
+    write!(errors, "{}", lines(error)).ok();
     if error.downcast_ref::<ConfigError>().is_some() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 

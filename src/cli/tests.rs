@@ -24,12 +24,13 @@ impl Roles for Asked {
     }
 }
 
-fn run_with(line: &str, environment: &[(&str, &str)]) -> (String, Vec<String>) {
+/// The exit code, what the roles were asked, and what was told of errors.
+fn run_with(line: &str, environment: &[(&str, &str)]) -> (String, Vec<String>, String) {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let asked = Asked::default();
-    let code = run(line.split(' '), &environment, &asked);
+    let (asked, mut errors) = (Asked::default(), Vec::new());
+    let code = run(line.split(' '), &environment, &asked, &mut errors);
     // An exit code has no other face than this one.
-    (format!("{code:?}"), asked.0.into_inner())
+    (format!("{code:?}"), asked.0.into_inner(), String::from_utf8(errors).unwrap())
 }
 
 fn code(code: u8) -> String {
@@ -44,7 +45,7 @@ fn the_arguments_are_sound() {
 #[test]
 fn commands_reach_their_role() {
     let check = |line: &str, expected: u8, part: &str| {
-        let (found, asked) = run_with(line, &[]);
+        let (found, asked, _) = run_with(line, &[]);
         assert_eq!(found, code(expected), "{line}");
         assert!(asked.len() == 1 && asked[0].contains(part), "{line}: {asked:?}");
     };
@@ -58,26 +59,38 @@ fn commands_reach_their_role() {
 #[test]
 fn the_environment_is_heard() {
     let variables = [("CULVERT_MANIFESTS", "m"), ("CULVERT_NODE", "a"), ("CULVERT_LEAF_TTL", "90s")];
-    let (found, asked) = run_with("culvert node", &variables);
+    let (found, asked, _) = run_with("culvert node", &variables);
     assert_eq!(found, code(0));
     assert!(asked[0].contains("leaf_ttl: 90s"), "{asked:?}");
 }
 
 #[test]
 fn mistakes_end_with_64_before_any_role() {
-    for line in [
-        "culvert",
-        "culvert nod",
-        "culvert node --colour blue",
-        "culvert node --manifests m",
-        "culvert node --manifests m --node a --leaf-ttl 5",
-        "culvert node --manifests m --node a --stream-window 1KiB",
-        "culvert node --manifests m --node a --config nowhere/culvert.yaml",
-        "culvert demo extra",
-    ] {
-        let (found, asked) = run_with(line, &[]);
+    let check = |line: &str, part: &str| {
+        let (found, asked, errors) = run_with(line, &[]);
         assert_eq!((found, asked.len()), (code(64), 0), "{line}");
-    }
+        assert!(errors.contains(part), "{line}: {errors}");
+    };
+    check("culvert", "Usage:");
+    check("culvert nod", "node");
+    check("culvert node --colour blue", "--colour");
+    check("culvert node --manifests m", "error: node is not set: give --node, the variable CULVERT_NODE");
+    check("culvert node --leaf-ttl 5", "error: --leaf-ttl: \"5\" is not a duration");
+    check("culvert node --manifests m --node a --stream-window 1KiB", "error: stream-window must be");
+    check(
+        "culvert node --config nowhere/culvert.yaml",
+        "error: cannot read the settings file nowhere/culvert.yaml: No",
+    );
+    check("culvert demo extra", "extra");
+}
+
+#[test]
+fn failures_and_warnings_are_told() {
+    let (_, _, errors) = run_with("culvert demo", &[]);
+    assert_eq!(errors, "error: a row was not as expected\n");
+    let (found, _, errors) = run_with("culvert node --manifests m --node a", &[("CULVERT_LEAFTTL", "1h")]);
+    assert_eq!(found, code(0));
+    assert!(errors.starts_with("warning: the variable CULVERT_LEAFTTL is not a setting"), "{errors}");
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! Pages that are written from code, and the page of dependencies.
+
+use std::collections::BTreeSet;
+
+use culvert::config::{show, table};
+use culvert::telemetry::metrics;
+
+use crate::root;
+
+/// Compares each written page with what the code says; with `UPDATE_GOLDEN=1` writes it instead.
+pub(crate) fn written() -> Vec<String> {
+    let pages = [
+        ("docs/reference/metrics.md", metrics::reference()),
+        ("docs/reference/settings.md", show::reference("node", table::NODE)),
+    ];
+    let check = |(path, text): &(&str, String)| {
+        let place = root().join(path);
+        if update() {
+            std::fs::write(&place, text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        let found = std::fs::read_to_string(&place).unwrap_or_default();
+        (found != *text)
+            .then(|| format!("{path} is not what the code says: run `make docs` and look at the difference"))
+    };
+    pages.iter().filter_map(check).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]
+fn update() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
+}
+
+/// Each dependency of the manifest has a row in the page, and each row a dependency. A row begins `| name |`.
+pub(crate) fn dependencies(manifest: &str, page: &str) -> Vec<String> {
+    let mut wanted = BTreeSet::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| inside && !line.starts_with('#')) {
+            wanted.insert(name.trim().to_owned());
+        }
+    }
+    let mut out = Vec::new();
+    let mut found = BTreeSet::new();
+    // Below it are the programs, which no manifest names.
+    let page = page.split("\n## ").next().unwrap_or_default();
+    for line in page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| crate ") && !line.starts_with("| ---"))
+    {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if cells.len() != 4 || cells.iter().any(|cell| cell.is_empty()) {
+            out.push(format!("docs/dependencies.md: four full cells a row: {line}"));
+        }
+        found.insert(cells[0].to_owned());
+    }
+    out.extend(wanted.difference(&found).map(|name| format!("docs/dependencies.md has no row for {name}")));
+    out.extend(
+        found.difference(&wanted).map(|name| format!("docs/dependencies.md has a row for {name}, which is not used")),
+    );
+    out
+}
+
+#[test]
+fn dependencies_without_a_reason_are_found() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\na = \"1\"\n# b = \"1\"\nc = { version = \"1\" }\n[lints.rust]\nd = \"deny\"\n";
+    let check = |page: &str, expected: &[&str]| assert_eq!(dependencies(manifest, page), expected, "{page}");
+    check("| crate | why | state | licence |\n| --- | --- | --- | --- |\n| a | x | y | z |\n| c | x | y | z |\n", &[]);
+    check("| a | x | y | z |\n", &["docs/dependencies.md has no row for c"]);
+    check(
+        "| a | x | y | z |\n| c | x | y | z |\n| d | x | y | z |\n",
+        &["docs/dependencies.md has a row for d, which is not used"],
+    );
+    check("| a | | y | z |\n| c | x | y | z |\n", &["docs/dependencies.md: four full cells a row: | a | | y | z |"]);
+}
