@@ -52,7 +52,7 @@ kernel: deps ## the tests in network namespaces alone
 	@cargo $(RUNNER) test --test netns
 
 .PHONY: docs
-docs: deps ## write the reference pages and goldens again from the code
+docs: deps ## write the reference pages again from the code
 	@UPDATE_GOLDEN=1 cargo test --test tidy -- --quiet pages_follow_the_code
 
 .PHONY: deps

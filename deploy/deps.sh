@@ -33,7 +33,7 @@ fi
 
 if ! command -v cargo >/dev/null; then
     say "error: cargo is not installed (or not in PATH)"
-    if apt-cache show rustup >/dev/null 2>&1; then
+    if LC_ALL=C apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         say "  mend: apt-get install rustup && rustup default stable"
     else
         say "  mend: install Rust 1.90 or newer with rustup (https://rustup.rs); this system has no package of it"

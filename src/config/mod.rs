@@ -1,6 +1,6 @@
 //! Settings: from flags, the environment, a YAML file and defaults, in this order of weight.
 //!
-//! Owns: the table of every setting ([`table`]), the only reading of the process's environment ([`env`]), the
+//! Owns: the table of every setting ([`table`]), the only reading of the process's environment ([`mod@env`]), the
 //! values with their origins ([`raw`]), the typed settings of the node ([`node`]), how they are shown ([`show`]).
 //! Never: a part's own configuration (`role` makes it from the settings), a default outside of the table, a
 //! setting for tests alone.

@@ -33,7 +33,8 @@ pub fn raise_open_files() -> io::Result<OpenFiles> {
 
 /// Reads the use of this process. Costs one directory listing: call it once a scrape, not more.
 pub fn usage() -> Usage {
-    let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+    // The listing itself has one open.
+    let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64);
     let max_files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096);
     // proc_pid_statm(5): the second field is resident pages.

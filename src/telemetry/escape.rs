@@ -31,11 +31,23 @@ pub(super) fn sentence(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn escape(text: &str, quoted: bool, out: &mut String) {
-    let mut end = text.len().min(MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// `text` within the longest value, for formats with an escaping of their own.
+pub(super) fn cut(mut text: String) -> String {
+    if text.len() > MAX {
+        text.truncate(boundary(&text));
+        text.push('…');
     }
+    text
+}
+
+/// The last end of a character within the longest value.
+fn boundary(text: &str) -> usize {
+    let end = text.len().min(MAX);
+    (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
+}
+
+fn escape(text: &str, quoted: bool, out: &mut String) {
+    let end = boundary(text);
     for character in text[..end].chars() {
         match character {
             '"' | '\\' if quoted => out.extend(['\\', character]),

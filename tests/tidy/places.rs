@@ -41,6 +41,7 @@ const WORDS: [(&str, &str); 7] = [
 /// Rules for the sources by folder.
 pub(crate) fn sources(files: &[File]) -> Vec<String> {
     let mut out = Vec::new();
+    let tests: Vec<String> = files.iter().flat_map(|file| test_modules(&file.path, &code(&file.text))).collect();
     for File { path, text } in files {
         let code = code(text);
         if !path.starts_with("src/sys/") {
@@ -48,7 +49,7 @@ pub(crate) fn sources(files: &[File]) -> Vec<String> {
                 lines_with(&code, "unsafe").iter().map(|line| format!("{path}:{line}: unsafe stands in src/sys")),
             );
         }
-        if !path.starts_with("src/config/") && !path.ends_with("tests.rs") {
+        if !path.starts_with("src/config/") && !tests.iter().any(|module| is_in(path, module)) {
             for name in ["var", "vars", "var_os", "vars_os", "set_var", "remove_var"] {
                 let found = lines_with(&code, &format!("env::{name}"));
                 out.extend(found.iter().map(|line| format!("{path}:{line}: only src/config reads the environment")));
@@ -56,6 +57,21 @@ pub(crate) fn sources(files: &[File]) -> Vec<String> {
         }
     }
     out
+}
+
+/// The modules that a file declares for tests alone, as paths without `.rs`: a switch such as the one that writes
+/// goldens again is read there.
+fn test_modules(path: &str, code: &str) -> Vec<String> {
+    let stem = path.trim_end_matches(".rs");
+    let folder = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+    let after = code.split("#[cfg(test)]").skip(1);
+    let names = after.filter_map(|text| text.trim_start().strip_prefix("mod ")?.split_once(';').map(|(name, _)| name));
+    names.filter(|name| !name.contains('{')).map(|name| format!("{folder}/{}", name.trim())).collect()
+}
+
+/// Whether the file is the module or below it.
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
 pub(crate) fn words(files: &[File]) -> Vec<String> {
@@ -109,6 +125,23 @@ mod tests {
         assert_eq!(count("src/proxy/a.rs", "std::env::var(\"X\"); env::vars_os()"), 2);
         assert_eq!(count("src/role/a.rs", "std::env::current_exe()"), 0);
         assert_eq!(count("src/config/env.rs", "std::env::vars_os()"), 0);
+    }
+
+    #[test]
+    fn test_modules_may_read_their_switches() {
+        let read = "std::env::var_os(\"UPDATE_GOLDEN\")".to_owned();
+        let files = [
+            ("src/a/mod.rs", "pub mod b;\n#[cfg(test)]\nmod goldens;\n#[cfg(test)]\nmod inline { }".to_owned()),
+            ("src/a/b.rs", "#[cfg(test)]\nmod tests;".to_owned()),
+            ("src/a/goldens.rs", read.clone()),
+            ("src/a/goldens/deep.rs", read.clone()),
+            ("src/a/b/tests.rs", read.clone()),
+            ("src/a/tests.rs", read.clone()),
+            ("src/a/goldens_too.rs", read),
+        ];
+        let found = sources(&files.map(|(path, text)| File { path: path.into(), text }));
+        let paths: Vec<_> = found.iter().map(|line| line.split(':').next().unwrap()).collect();
+        assert_eq!(paths, ["src/a/tests.rs", "src/a/goldens_too.rs"]);
     }
 
     #[test]

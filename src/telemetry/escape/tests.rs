@@ -28,6 +28,9 @@ fn long_values_are_cut_at_a_character() {
     let long = "é".repeat(MAX);
     let cut = value(&long);
     assert!(cut.ends_with("é…\"") && cut.len() <= MAX + 5, "{}", cut.len());
+    let cut = super::cut(format!("x{long}"));
+    assert!(cut.ends_with("é…") && cut.len() == MAX + 2, "{}", cut.len());
+    assert_eq!(super::cut("short".into()), "short");
 }
 
 /// Takes the quotes and escapes away again.

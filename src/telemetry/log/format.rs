@@ -76,7 +76,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 impl Fields {
     fn push(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
-            ("message", Value::String(text)) => self.message = text,
+            ("message", Value::String(text)) => self.message = escape::cut(text),
+            (name, Value::String(text)) => self.fields.push((name, escape::cut(text).into())),
             (name, value) => self.fields.push((name, value)),
         }
     }

@@ -133,3 +133,12 @@ fn a_bad_level_is_named() {
     let error = subscriber(&bad, io::sink()).map(|_| ()).unwrap_err();
     assert!(error.to_string().starts_with("log-level \"info,culvert=loud\" is not"), "{error}");
 }
+
+#[test]
+fn no_value_makes_a_line_without_end() {
+    for format in [Format::Json, Format::Text] {
+        let long = "x".repeat(1 << 20);
+        let lines = lines(&config(format), || tracing::info!(name = long, "{long}"));
+        assert!(lines[0].len() < 5000 && lines[0].contains("x…"), "{}", lines[0].len());
+    }
+}
