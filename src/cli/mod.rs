@@ -18,7 +18,7 @@ mod version;
 pub use cleanup::CleanupArgs;
 pub use demo::DemoArgs;
 pub use node::NodeArgs;
-pub use report::Mend;
+pub use report::{Mend, shows_colour};
 
 use crate::config::env::Environment;
 use crate::config::node::NodeSettings;

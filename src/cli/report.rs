@@ -20,6 +20,11 @@ impl fmt::Display for Mend {
 /// What tells a mend from the errors around it: a context of `anyhow` is only seen as its text.
 const MEND: &str = "mend: ";
 
+/// Whether standard output shows colours: a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+pub fn shows_colour() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// Writes a result. A reader that has gone (`culvert … | head`) is no failure.
 pub(super) fn print(text: &str) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
