@@ -202,7 +202,13 @@ fn json(text: &str) -> Result<Value, Fault> {
 fn yaml(text: &str, line: usize) -> Result<Value, Fault> {
     let budget = serde_saphyr::budget! { max_nodes: 4_000_000, max_events: 16_000_000 };
     let alias_limits = serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 };
-    let options = serde_saphyr::options! { budget: budget, alias_limits: alias_limits, with_snippet: false };
+    // YAML 1.2 booleans: `no` and `y` stay text, as the author of a label meant them.
+    let options = serde_saphyr::options! {
+        budget: budget,
+        alias_limits: alias_limits,
+        strict_booleans: true,
+        with_snippet: false,
+    };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| Fault::Syntax {
         reason: error.render_with_options(serde_saphyr::render_options! {
             snippets: serde_saphyr::SnippetMode::Off,
