@@ -15,6 +15,4 @@ pub use evaluate::evaluate;
 pub use request::Request;
 
 #[cfg(test)]
-mod oracle;
-#[cfg(test)]
 mod tests;

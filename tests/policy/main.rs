@@ -17,8 +17,8 @@ use culvert::model::spiffe::Identity;
 use serde::Deserialize;
 
 /// The table may grow; a table that lost its rows would pass without saying so.
-const MIN_ROWS: usize = 200;
-const MIN_CASES: usize = 60;
+const MIN_ROWS: usize = 350;
+const MIN_CASES: usize = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,7 +182,10 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
     let peer = identity(&row.from);
     let request = Request { peer: peer.as_ref(), source: row.ip, destination: SocketAddr::new(address, row.port) };
     let (got, policy, reason, text) = match evaluate(&request, &view.policies_for(workload)) {
-        Decision::Allow(permit) => (Expect::Allow, permit.policy().cloned(), "no_allow_policy", permit.to_string()),
+        Decision::Allow(permit) => {
+            let reason = if permit.policy().is_none() { "no_allow_policy" } else { "allowed" };
+            (Expect::Allow, permit.policy().cloned(), reason, permit.to_string())
+        }
         Decision::Deny(denial) => (Expect::Deny, denial.policy(), denial.reason().as_str(), denial.to_string()),
     };
     let policy = policy.map(|key| key.to_string());

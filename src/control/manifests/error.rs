@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// How many mistakes of one directory are told; the rest is counted.
 const MAX_ERRORS: usize = 100;
-/// How many characters of a reason are told: it may quote the manifest.
-const MAX_REASON: usize = 300;
+/// How many characters of a reason and its mend are told: it may quote the manifest.
+const MAX_REASON: usize = 600;
 
 /// All that is wrong with a directory.
 #[derive(Debug, Default)]
