@@ -135,19 +135,20 @@ mod naive {
             r.peer.is_some_and(|p| p.namespace == s.namespace && p.service_account == s.service_account)
         };
         let (source, to, port) = (plain(r.source), plain(r.destination.ip()), r.destination.port());
-        let mut holds = Vec::new();
-        holds.push(m.principals.is_empty() || m.principals.iter().any(|s| string(s, &principal)));
-        holds.push(m.not_principals.iter().all(|s| !string(s, &principal)));
-        holds.push(m.namespaces.is_empty() || m.namespaces.iter().any(|s| string(s, &namespace)));
-        holds.push(m.not_namespaces.iter().all(|s| !string(s, &namespace)));
-        holds.push(m.service_accounts.is_empty() || m.service_accounts.iter().any(account));
-        holds.push(!m.not_service_accounts.iter().any(account));
-        holds.push(m.source_ips.is_empty() || m.source_ips.iter().any(|n| in_net(n, source)));
-        holds.push(m.not_source_ips.iter().all(|n| !in_net(n, source)));
-        holds.push(m.destination_ips.is_empty() || m.destination_ips.iter().any(|n| in_net(n, to)));
-        holds.push(m.not_destination_ips.iter().all(|n| !in_net(n, to)));
-        holds.push(m.destination_ports.is_empty() || m.destination_ports.contains(&port));
-        holds.push(!m.not_destination_ports.contains(&port));
+        let holds = [
+            m.principals.is_empty() || m.principals.iter().any(|s| string(s, &principal)),
+            m.not_principals.iter().all(|s| !string(s, &principal)),
+            m.namespaces.is_empty() || m.namespaces.iter().any(|s| string(s, &namespace)),
+            m.not_namespaces.iter().all(|s| !string(s, &namespace)),
+            m.service_accounts.is_empty() || m.service_accounts.iter().any(account),
+            !m.not_service_accounts.iter().any(account),
+            m.source_ips.is_empty() || m.source_ips.iter().any(|n| in_net(n, source)),
+            m.not_source_ips.iter().all(|n| !in_net(n, source)),
+            m.destination_ips.is_empty() || m.destination_ips.iter().any(|n| in_net(n, to)),
+            m.not_destination_ips.iter().all(|n| !in_net(n, to)),
+            m.destination_ports.is_empty() || m.destination_ports.contains(&port),
+            !m.not_destination_ports.contains(&port),
+        ];
         holds.into_iter().all(|h| h)
     }
 

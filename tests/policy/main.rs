@@ -104,7 +104,8 @@ fn truth_table() {
 }
 
 fn case_files(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(directory).expect("the table's directory").map(|entry| entry.expect("its entry").path());
     let mut files: Vec<_> =
         entries.filter(|p| p.extension().is_some_and(|e| e == "yaml") && !p.ends_with("base.yaml")).collect();
     files.sort();
@@ -197,7 +198,7 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
 fn identity(from: &str) -> Option<Identity> {
     let whole = match from.matches('/').count() {
         0 if from == "none" => return None,
-        1 => from.split_once('/').map(|(ns, sa)| format!("spiffe://cluster.local/ns/{ns}/sa/{sa}")).unwrap(),
+        1 => format!("spiffe://cluster.local/ns/{}", from.replace('/', "/sa/")),
         _ => format!("spiffe://{from}"),
     };
     Some(whole.parse().unwrap_or_else(|e| panic!("`{from}`: {e}")))

@@ -4,18 +4,18 @@
 //! where objects come from, or what the mesh makes of them (`project`).
 
 mod build;
+mod conflict;
 mod pod;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::kube::types;
 use crate::model::membership::{Membership, membership};
 use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
+
+pub use conflict::{Claim, Conflict};
 
 /// All objects by key, with pods in the mesh's own form. Iteration is in order of keys.
 #[derive(Clone, Debug, Default)]
@@ -35,23 +35,6 @@ pub struct Index {
 pub(super) struct IndexedPod {
     pub pod: Arc<Pod>,
     pub object: types::Pod,
-}
-
-/// Two pods claim one thing. The first in order of keys keeps it; the other is kept out of the mesh
-/// until one of them changes, because nobody can tell whose traffic it would be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    pub kept: NamespacedName,
-    pub refused: NamespacedName,
-    pub claim: Claim,
-}
-
-/// What two pods claim.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Claim {
-    Address(IpAddr),
-    Netns(PathBuf),
-    Uid(Arc<str>),
 }
 
 // === impl Index ===
@@ -81,20 +64,6 @@ impl Index {
     /// The pods that were refused, and for whom.
     pub fn conflicts(&self) -> &[Conflict] {
         &self.conflicts
-    }
-}
-
-// === impl Conflict ===
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kept, refused, claim } = self;
-        match claim {
-            Claim::Address(ip) => write!(f, "pods {kept} and {refused} both claim the address {ip}")?,
-            Claim::Netns(path) => write!(f, "pods {kept} and {refused} both claim the namespace {}", path.display())?,
-            Claim::Uid(uid) => write!(f, "pods {kept} and {refused} both claim the UID {uid}")?,
-        }
-        write!(f, "; {refused} stays out of the mesh until one of them changes")
     }
 }
 

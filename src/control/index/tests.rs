@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use super::*;
 use crate::control::manifests::{self, Objects};
 use crate::model::membership::{InReason, OutReason};

@@ -10,8 +10,9 @@ use super::{Objects, check};
 /// One kind of object.
 pub(super) trait Kind: DeserializeOwned {
     const KIND: &'static str;
-    /// Null inside its `spec` is refused: what it means there is "any".
-    const REFUSES_NULL: bool = false;
+    /// Fields that nobody knows are refused around `spec` too, and so is null inside of it: a policy
+    /// whose `spec` or `namespace` is misspelt would do something else without a word.
+    const STRICT: bool = false;
 
     fn metadata(&mut self) -> &mut ObjectMeta;
 
@@ -23,7 +24,7 @@ pub(super) trait Kind: DeserializeOwned {
 
 impl Kind for AuthorizationPolicy {
     const KIND: &'static str = "AuthorizationPolicy";
-    const REFUSES_NULL: bool = true;
+    const STRICT: bool = true;
 
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
@@ -68,7 +69,7 @@ impl Kind for Namespace {
 
 impl Kind for PeerAuthentication {
     const KIND: &'static str = "PeerAuthentication";
-    const REFUSES_NULL: bool = true;
+    const STRICT: bool = true;
 
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata

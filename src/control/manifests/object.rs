@@ -136,13 +136,9 @@ impl Collector {
     /// and keeps it. When anything was wrong the mistakes are kept instead.
     fn typed<T: Kind>(&mut self, at: &At<'_>, value: Value) {
         let shown = name_of(T::KIND, &value);
-        if T::REFUSES_NULL
-            && let Some(path) = value.get("spec").and_then(|spec| null_in(spec, "spec"))
+        if T::STRICT
+            && let Some((path, fault)) = strict(&value)
         {
-            let fault = Fault::Invalid {
-                reason: "it is empty (null)".to_owned(),
-                mend: "check the indentation of what belongs below it, or remove it".to_owned(),
-            };
             return self.error(at, shown, path, fault);
         }
         let mut object: T = match serde_path_to_error::deserialize(value) {
@@ -216,6 +212,50 @@ fn yaml(text: &str, line: usize) -> Result<Value, Fault> {
         }),
         mend: "write one YAML object a document, with every key once",
     })
+}
+
+/// What `deny_unknown_fields` on `spec` does not see: a misspelt field around it, and `null` inside.
+fn strict(value: &Value) -> Option<(String, Fault)> {
+    /// Every object has these.
+    const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+    /// Kubernetes' ObjectMeta, which is closed since v1.
+    const METADATA: [&str; 16] = [
+        "annotations",
+        "clusterName",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "name",
+        "namespace",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ];
+    let unknown =
+        |value: &Value, known: &[&str]| value.as_object()?.keys().find(|key| !known.contains(&key.as_str())).cloned();
+    let misspelt = |path: String, known: &[&str]| {
+        let reason = format!("unknown field, expected one of {}", known.join(", "));
+        let mend = mend(&reason);
+        (path, Fault::Shape { reason, mend })
+    };
+    if let Some(key) = unknown(value, &TOP) {
+        return Some(misspelt(key, &TOP));
+    }
+    if let Some(key) = value.get("metadata").and_then(|metadata| unknown(metadata, &METADATA)) {
+        return Some(misspelt(format!("metadata.{key}"), &METADATA));
+    }
+    let path = value.get("spec").and_then(|spec| null_in(spec, "spec"))?;
+    let fault = Fault::Invalid {
+        reason: "it is empty (null)".to_owned(),
+        mend: "check the indentation of what belongs below it, or remove it".to_owned(),
+    };
+    Some((path, fault))
 }
 
 /// The first `null` below a value.

@@ -81,6 +81,13 @@ fn errors_name_file_document_object_path_reason_and_mend() {
          integer `80`, expected a string; put the value in quotes",
     );
     check_error(
+        &format!("{head}specs: {{mtls: {{mode: STRICT}}}}").replace("AuthorizationPolicy", "PeerAuthentication"),
+        "a.yaml document 1 (line 1), PeerAuthentication demo/x, specs: unknown field, expected one of apiVersion, kind, \
+         metadata, spec, status; check the spelling; nothing is enforced with a field that is not understood",
+    );
+    let misspelt = yaml(&head.replace("namespace:", "namspace:")).unwrap_err().to_string();
+    assert!(misspelt.contains("AuthorizationPolicy default/x, metadata.namspace: unknown field"), "{misspelt}");
+    check_error(
         &format!("{head}spec: {{action: deny}}"),
         "a.yaml document 1 (line 1), AuthorizationPolicy demo/x, spec.action: unknown variant `deny`, expected one of \
          `ALLOW`, `AUDIT`, `CUSTOM`, `DENY`; write one of the names given, in capitals as shown",
