@@ -94,3 +94,6 @@ fn shown(alternative: &Alternative, field: &str) -> String {
     // A `when` entry carries its place in the name already.
     if alternative.place.starts_with("when") { field.to_owned() } else { format!("{}.{field}", alternative.place) }
 }
+
+#[cfg(test)]
+mod tests;
