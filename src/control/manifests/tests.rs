@@ -339,3 +339,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn aliases_do_not_multiply_text() {
+    for (length, aliases) in [(100_000, 2_000), (4 << 20, 90)] {
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(length), vec!["*a"; aliases].join(", "));
+        let error = yaml(&text).unwrap_err().to_string();
+        assert!(error.contains("budget"), "{error}");
+    }
+}
