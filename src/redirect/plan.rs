@@ -17,6 +17,10 @@ pub const REPLY_MARK: u32 = 0x111;
 pub const ROUTE_TABLE: u8 = 100;
 /// Preference of the routing rule that chooses it, before main's 32766.
 pub const RULE_PRIORITY: u32 = 32764;
+/// Connection tracking zone of the daemon's dials to the app. A dial has the client's address, and
+/// the kernel may give it the client's port too: then it has the very addresses that tracking knows
+/// from the captured connection, and would be translated as that one is.
+pub const DIAL_ZONE: u16 = 1;
 /// Says "culvert" in `ip rule` and `ip route` (`protocol 117`); iproute2 gives it to nobody.
 pub const ROUTE_PROTOCOL: u8 = 117;
 
@@ -85,6 +89,8 @@ pub(super) enum ChainKind {
     Filter,
     /// Sees the first packet of a connection and may translate it.
     Nat,
+    /// Runs before connection tracking.
+    Raw,
     /// May change the mark, after which the packet is routed again.
     Route,
 }
@@ -138,6 +144,8 @@ pub(super) enum Action {
     Redirect(u16),
     /// Leave the chain.
     Return,
+    /// Look the packet's own direction up apart from all other connections.
+    Zone(u16),
 }
 
 const ICMP: u8 = 1;
@@ -172,6 +180,7 @@ pub fn plan(input: &PlanInput) -> Plan {
             name: "uncarried_out",
             rules: uncarried(Match::ToLoopback, [COUNT_UDP_OUT, COUNT_SCTP_OUT, COUNT_OTHER_OUT]),
         },
+        Chain { hook: Hook::Output, kind: ChainKind::Raw, name: "zone_output", rules: zone_output(input) },
     ];
     Plan { chains, families: input.families }
 }
@@ -217,6 +226,13 @@ fn mark_output(input: &PlanInput) -> Vec<Rule> {
             name: "mark-reply",
         },
     ]
+}
+
+fn zone_output(input: &PlanInput) -> Vec<Rule> {
+    // Every packet of the dial, not its first alone: each one is looked up.
+    let mut dial = vec![Match::ToLoopback, Match::Protocol(TCP)];
+    dial.extend(daemons(input));
+    vec![Rule { action: Action::Zone(DIAL_ZONE), matches: dial, name: "zone-dial" }]
 }
 
 /// What makes a packet the daemon's own.

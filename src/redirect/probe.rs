@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::backend::{Backend, Change};
+use super::backend::{Backend, Verdict};
 use super::error::RedirectError;
 use super::iptables::{Iptables, Variant};
 use super::nftables::Nftables;
@@ -98,14 +98,14 @@ fn lay(backend: &dyn Backend, cgroup: Option<CgroupMatch>) -> Result<(), String>
         let families: Families = routes::families(&netns)?;
         let plan: Plan = plan(&PlanInput { cgroup, families, ..PlanInput::default() });
         routes::apply(&netns, families)?;
-        let first = backend.apply(&netns, &plan)?;
+        backend.apply(&netns, &plan)?;
         // A kernel that shows a rule otherwise than it was written would be healed for ever.
-        let again = backend.apply(&netns, &plan)?;
-        if (first, again) == (Change::Laid, Change::None) {
-            return Ok(());
+        match backend.verify(&netns, &plan)? {
+            Verdict::Same => Ok(()),
+            Verdict::Differs(differences) => {
+                Err(RedirectError::Differs { namespace: netns.path().to_owned(), differences })
+            }
         }
-        let differences = vec![super::backend::Difference::TableMissing];
-        Err(RedirectError::Differs { namespace: netns.path().to_owned(), differences })
     };
     attempt().map_err(|error| with_cause(&error))
 }

@@ -21,9 +21,13 @@ pub(in crate::redirect) struct Found<'a> {
 }
 
 /// The text that makes a family's tables equal to the plan.
+/// Tables that are right already are left alone.
 pub(in crate::redirect) fn render(plan: &Plan, found: &Found<'_>) -> String {
     let mut text = String::new();
-    for table in tables(plan) {
+    for table in tables(plan, found.saved) {
+        if table_differences(plan, table, "", found.saved).is_empty() {
+            continue;
+        }
         let chains: Vec<_> = plan.chains.iter().filter(|chain| table_of(chain.kind) == table).collect();
         line(&mut text, format_args!("*{table}"));
         // Naming a chain of one's own makes it, or empties it when it is there.
@@ -95,9 +99,13 @@ pub(super) fn withdrawal(saved: &Saved) -> Option<String> {
 
 /// What of the plan is missing or wrong in one family.
 pub(super) fn differences(plan: &Plan, v6: bool, saved: &Saved) -> Vec<Difference> {
+    let family = super::programs::family_word(v6);
+    tables(plan, saved).into_iter().flat_map(|table| table_differences(plan, table, family, saved)).collect()
+}
+
+fn table_differences(plan: &Plan, table: &str, family: &'static str, saved: &Saved) -> Vec<Difference> {
     let mut differences = Vec::new();
-    for planned in &plan.chains {
-        let table = table_of(planned.kind);
+    for planned in plan.chains.iter().filter(|chain| table_of(chain.kind) == table) {
         let chain = chain_name(planned.name);
         let Some(found) = saved.chains().find(|found| found.table == table && found.name == chain) else {
             differences.push(Difference::ChainMissing { chain });
@@ -106,8 +114,7 @@ pub(super) fn differences(plan: &Plan, v6: bool, saved: &Saved) -> Vec<Differenc
         let expected = format!("{} -j {chain}", builtin(planned.hook));
         let jumps: Vec<_> = saved.jumps().filter(|jump| jump.table == table && jump.leads_to(&chain)).collect();
         if jumps.len() != 1 || jumps.iter().any(|jump| jump.text != expected) {
-            let (family, times) = (super::programs::family_word(v6), jumps.len());
-            differences.push(Difference::Jumps { chain: chain.clone(), family, times });
+            differences.push(Difference::Jumps { chain: chain.clone(), family, times: jumps.len() });
         }
         if found.rules.len() != planned.rules.len() {
             let (found, planned) = (found.rules.len(), planned.rules.len());
@@ -122,10 +129,8 @@ pub(super) fn differences(plan: &Plan, v6: bool, saved: &Saved) -> Vec<Differenc
             }
         }
     }
-    for table in saved.tables() {
-        let unknown = stale(plan, table, saved).map(|chain| Difference::ChainUnknown { chain: chain.to_owned() });
-        differences.extend(unknown);
-    }
+    let unknown = stale(plan, table, saved).map(|chain| Difference::ChainUnknown { chain: chain.to_owned() });
+    differences.extend(unknown);
     differences
 }
 
@@ -138,12 +143,13 @@ fn stale<'a>(plan: &'a Plan, table: &'a str, saved: &'a Saved) -> impl Iterator<
     chains.map(|chain| chain.name.as_str())
 }
 
-/// In the order of the plan, each once.
-fn tables(plan: &Plan) -> Vec<&'static str> {
+/// Those of the plan in its order, then others that hold something of ours; each once.
+fn tables<'a>(plan: &Plan, saved: &'a Saved) -> Vec<&'a str> {
     let mut tables = Vec::new();
-    for chain in &plan.chains {
-        if !tables.contains(&table_of(chain.kind)) {
-            tables.push(table_of(chain.kind));
+    let planned = plan.chains.iter().map(|chain| table_of(chain.kind));
+    for table in planned.chain(saved.tables()) {
+        if !tables.contains(&table) {
+            tables.push(table);
         }
     }
     tables
@@ -154,6 +160,7 @@ const fn table_of(kind: ChainKind) -> &'static str {
     match kind {
         ChainKind::Filter => "filter",
         ChainKind::Nat => "nat",
+        ChainKind::Raw => "raw",
         ChainKind::Route => "mangle",
     }
 }
@@ -210,6 +217,7 @@ fn target(action: Action) -> String {
         Action::MarkConnection(mark) => format!(" -j CONNMARK --set-xmark {mark:#x}/{MARK_MASK:#x}"),
         Action::MarkPacket(mark) => format!(" -j MARK --set-xmark {mark:#x}/{MARK_MASK:#x}"),
         Action::Redirect(port) => format!(" -j REDIRECT --to-ports {port}"),
+        Action::Zone(zone) => format!(" -j CT --zone-orig {zone}"),
     }
 }
 

@@ -126,7 +126,7 @@ fn the_mark_of_another_cgroup_exempts_nobody() {
     // This process is not in that cgroup: its mark alone is an impostor's.
     let server = listen(&lab.far, "10.77.0.1", 81);
     let outbound = listen(&lab.pod, "127.0.0.1", 15001);
-    let impostor = super::lab::dial_spoofed(&lab.pod, "10.77.0.2".parse().unwrap(), to("10.77.0.1", 81)).unwrap();
+    let impostor = super::lab::dial_spoofed(&lab.pod, to("10.77.0.2", 0), to("10.77.0.1", 81)).unwrap();
     let (captured, _) = super::lab::accept(&outbound);
     super::lab::talk(&impostor, &captured);
     // A process inside of it passes.

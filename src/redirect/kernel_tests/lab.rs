@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::model::ports::is_ours;
 use crate::redirect::guard::{Claim, Claims};
 use crate::redirect::plan::DAEMON_MARK;
 use crate::redirect::{Backend, Iptables, Nftables, Redirector, Target};
@@ -99,6 +100,10 @@ pub(super) fn listen(netns: &Netns, address: &str, port: u16) -> TcpListener {
     netns
         .run(move || {
             let socket = socket(address);
+            if is_ours(port) {
+                // As the daemon's: what it accepts inherits the mark.
+                socket.set_mark(DAEMON_MARK).unwrap();
+            }
             socket.bind(&address.into()).unwrap();
             socket.listen(8).unwrap();
             TcpListener::from(socket)
@@ -112,7 +117,7 @@ pub(super) fn dial(netns: &Netns, to: SocketAddr) -> std::io::Result<TcpStream> 
 }
 
 /// As the daemon dials the app: marked, and bound to an address that is not the pod's.
-pub(super) fn dial_spoofed(netns: &Netns, from: IpAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
+pub(super) fn dial_spoofed(netns: &Netns, from: SocketAddr, to: SocketAddr) -> std::io::Result<TcpStream> {
     let dial = move || -> std::io::Result<TcpStream> {
         let socket = socket(to);
         socket.set_mark(DAEMON_MARK)?;
@@ -121,7 +126,7 @@ pub(super) fn dial_spoofed(netns: &Netns, from: IpAddr, to: SocketAddr) -> std::
         } else {
             socket.set_ip_transparent_v6(true)?
         }
-        socket.bind(&SocketAddr::new(from, 0).into())?;
+        socket.bind(&from.into())?;
         socket.connect_timeout(&to.into(), PATIENCE)?;
         Ok(socket.into())
     };

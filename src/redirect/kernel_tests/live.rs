@@ -79,7 +79,7 @@ fn a_dial_with_the_clients_address_reaches_the_app_and_its_answers_come_back() {
         for (pod, _, client) in families() {
             let app = listen(&lab.pod, pod, 80);
             let foreign: IpAddr = client.parse().unwrap();
-            let daemon = dial_spoofed(&lab.pod, foreign, to(pod, 80))
+            let daemon = dial_spoofed(&lab.pod, (foreign, 0).into(), to(pod, 80))
                 .unwrap_or_else(|error| panic!("{} {pod}: {error}", redirector.backend()));
             let (accepted, from) = accept(&app);
             assert_eq!(from.ip(), foreign, "the app sees the client");
@@ -98,7 +98,7 @@ fn without_the_rules_such_a_dial_gets_no_answer() {
     // What the test above proves is the rules' doing.
     let Some(lab) = lab() else { return };
     let _app = listen(&lab.pod, POD[0], 80);
-    let error = dial_spoofed(&lab.pod, CLIENT[0].parse().unwrap(), to(POD[0], 80)).unwrap_err();
+    let error = dial_spoofed(&lab.pod, to(CLIENT[0], 0), to(POD[0], 80)).unwrap_err();
     assert!(matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::HostUnreachable), "{error}");
 }
 
@@ -110,7 +110,7 @@ fn a_marked_dial_leaves_the_pod_uncaptured() {
         redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
         for (pod, far, _) in families() {
             let server = listen(&lab.far, far, 81);
-            let daemon = dial_spoofed(&lab.pod, pod.parse().unwrap(), to(far, 81)).unwrap();
+            let daemon = dial_spoofed(&lab.pod, to(pod, 0), to(far, 81)).unwrap();
             talk(&daemon, &accept(&server).0);
         }
     }
@@ -184,5 +184,29 @@ fn older_connections_are_listed_and_reset_by_order() {
         assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionReset);
         assert!(!sock_diag::destroy(&mut socket, &found[0]).unwrap(), "it has ended");
         drop((accepted, own, far));
+    }
+}
+
+/// The kernel may choose, for the dial to the app, the port that the captured connection has: no
+/// socket of the daemon has that pair of addresses, but connection tracking knows it.
+#[test]
+fn a_dial_with_the_clients_address_and_port_is_another_connection() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+        for (pod, far, _) in families() {
+            let app = listen(&lab.pod, pod, 80);
+            let inbound = listen(&lab.pod, if pod == POD[0] { "0.0.0.0" } else { "::" }, 15006);
+            let client = dial(&lab.far, to(pod, 80)).unwrap();
+            let (captured, from) = accept(&inbound);
+            assert_eq!(from.ip(), far.parse::<IpAddr>().unwrap());
+            let daemon = dial_spoofed(&lab.pod, from, to(pod, 80))
+                .unwrap_or_else(|error| panic!("{} {pod}: {error}", redirector.backend()));
+            let (accepted, seen) = accept(&app);
+            assert_eq!(seen, from);
+            talk(&daemon, &accepted);
+            talk(&client, &captured);
+        }
     }
 }

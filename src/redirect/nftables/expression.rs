@@ -15,6 +15,9 @@ const VERDICT_REGISTER: u32 = 0;
 const PORT_GIVEN: u32 = 2;
 /// `NFT_PAYLOAD_TRANSPORT_HEADER`.
 const TRANSPORT: u32 = 2;
+/// `NFT_CT_ZONE` and `IP_CT_DIR_ORIGINAL`.
+const ZONE: u32 = 17;
+const ORIGINAL: u8 = 0;
 /// `NFTA_LIST_ELEM`, `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`, `NFTA_DATA_VALUE`, `NFTA_DATA_VERDICT`.
 const ELEMENT: u16 = 1;
 const NAME: u16 = 1;
@@ -61,6 +64,8 @@ pub(in crate::redirect) enum Expression {
         name: String,
     },
     Verdict(Verdict),
+    /// The connection tracking zone in which the packet's own direction is looked up.
+    ZoneStore,
 }
 
 /// `enum nft_meta_keys`.
@@ -140,6 +145,7 @@ impl Expression {
                 let code = list().nested(VERDICT, &list().u32(1, verdict.code()));
                 ("immediate", list().u32(1, VERDICT_REGISTER).nested(2, &code))
             }
+            Self::ZoneStore => ("ct", list().u32(2, ZONE).bytes(3, &[ORIGINAL]).u32(4, REGISTER)),
         };
         (name, Encoded::List(data))
     }
@@ -164,9 +170,14 @@ impl Expression {
             }
             "counter" => Some(Self::Counter { bytes: attribute_u64(data, 1)?, packets: attribute_u64(data, 2)? }),
             "ct" => {
+                let direction = attribute(data, 3);
+                if number(2)? == ZONE {
+                    let ours = direction == Some(&[ORIGINAL]) && number(1).is_none() && number(4) == Some(REGISTER);
+                    return ours.then_some(Self::ZoneStore);
+                }
                 let key = ConnectionKey::from_number(number(2)?)?;
                 // A direction would make it a question about one side's addresses.
-                if attribute(data, 3).is_some() {
+                if direction.is_some() {
                     return None;
                 }
                 match (number(1), number(4)) {
@@ -309,6 +320,7 @@ impl fmt::Display for Expression {
             Self::Unknown { data, name } => write!(f, "[ {name:?} with {} bytes of its own ]", data.len()),
             Self::Verdict(Verdict::Accept) => write!(f, "[ accept ]"),
             Self::Verdict(Verdict::Return) => write!(f, "[ return ]"),
+            Self::ZoneStore => write!(f, "[ ct set original zone ]"),
         }
     }
 }

@@ -49,10 +49,11 @@ pub(in crate::redirect) fn render(plan: &Plan) -> Content {
 
 fn chain(chain: &Chain) -> BaseChain {
     // Priorities as the kernel's own tables have them (linux/netfilter_ipv4.h): mangle's -150 is
-    // behind connection tracking (-200) and before nat (-100).
+    // behind connection tracking (-200) and before nat (-100), raw's -300 before both.
     let (kind, priority) = match chain.kind {
         ChainKind::Filter => ("filter", 0),
         ChainKind::Nat => ("nat", -100),
+        ChainKind::Raw => ("filter", -300),
         ChainKind::Route => ("route", -150),
     };
     let hook = match chain.hook {
@@ -125,6 +126,7 @@ fn action(action: Action) -> Vec<Expression> {
             vec![counter, Expression::Immediate(port.to_be_bytes().to_vec()), Expression::Redirect]
         }
         Action::Return => vec![Expression::Verdict(Verdict::Return)],
+        Action::Zone(zone) => vec![Expression::Immediate(zone.to_ne_bytes().to_vec()), Expression::ZoneStore],
     }
 }
 

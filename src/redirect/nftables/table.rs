@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::TABLE;
 use super::expression::Expression;
 use super::render::{BaseChain, Content, RenderedRule};
 use crate::redirect::backend::{Count, Difference};
@@ -9,9 +10,6 @@ use crate::redirect::plan::{Action, ChainKind, Match, Plan, Rule};
 use crate::sys::netlink::attribute::{Attributes, attribute, attribute_string, attribute_u32};
 use crate::sys::netlink::netfilter::{Listing, Operation, Transaction, list};
 use crate::sys::netlink::{NetlinkError, NetlinkSocket};
-
-/// The name by which a later process knows the table as ours.
-pub(in crate::redirect) const TABLE: &str = "culvert";
 
 /// Attributes of linux/netfilter/nf_tables.h; a chain's, a rule's and a table's first is the table's name.
 const TABLE_NAME: u16 = 1;
@@ -74,7 +72,7 @@ pub(super) fn message(plan: &Plan, index: u32) -> Option<(String, &'static str)>
     let index = index - BEFORE_CHAINS;
     if let Some(chain) = plan.chains.get(index) {
         let feature = match chain.kind {
-            ChainKind::Filter | ChainKind::Route => "CONFIG_NF_TABLES_INET (type route: Linux 5.2)",
+            ChainKind::Filter | ChainKind::Raw | ChainKind::Route => "CONFIG_NF_TABLES_INET (type route: Linux 5.2)",
             ChainKind::Nat => "CONFIG_NFT_NAT and CONFIG_NF_NAT (family inet: Linux 5.2)",
         };
         return Some((format!("the chain {}", chain.name), feature));
@@ -92,6 +90,7 @@ fn feature(rule: &Rule) -> &'static str {
         Action::MarkConnection(_) | Action::MarkPacket(_) => "CONFIG_NFT_CT and CONFIG_NF_CONNTRACK_MARK",
         Action::Redirect(_) => "CONFIG_NFT_REDIR",
         Action::Accept | Action::Return => "CONFIG_NF_TABLES",
+        Action::Zone(_) => "CONFIG_NFT_CT and CONFIG_NF_CONNTRACK_ZONES",
     }
 }
 
@@ -99,7 +98,11 @@ fn feature(rule: &Rule) -> &'static str {
 pub(super) fn remove(socket: &mut NetlinkSocket) -> Result<bool, NetlinkError> {
     let mut transaction = Transaction::new();
     transaction.push(Operation::DeleteTable, Attributes::new().string(TABLE_NAME, TABLE));
-    absent_is_false(transaction.commit(socket, "deleting the table culvert"))
+    match absent_is_false(transaction.commit(socket, "deleting the table culvert")) {
+        // A kernel without nf_tables holds no table.
+        Err(error) if error.errno() == Some(nix::libc::EOPNOTSUPP) => Ok(false),
+        answer => answer,
+    }
 }
 
 /// Empties the nat chains in one transaction. The chains themselves hold the hooks by which live

@@ -64,6 +64,9 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Kernel work on rules and routes takes microseconds; a second means that something is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A pod with CAP_NET_ADMIN can fill its own tables, and its sockets are listed too: this many
+/// messages take some 50 MiB for a moment.
+const MOST_ANSWERS: usize = 1 << 18;
 /// Dumps come in pages of up to 32 KiB (`NLMSG_GOODSIZE` and the reader's buffer, Linux 3.x on).
 const PAGE: usize = 64 * 1024;
 
@@ -159,6 +162,9 @@ impl NetlinkSocket {
                         if is_last {
                             return Ok(answers);
                         }
+                    }
+                    _ if answers.len() >= MOST_ANSWERS => {
+                        return Err(failed(io::Error::other("the kernel holds more of these than a pod may have")));
                     }
                     _ => answers.push(message),
                 }

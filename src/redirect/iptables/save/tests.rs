@@ -34,7 +34,7 @@ fn what_was_laid_is_the_plan_and_changes_are_named() {
     };
     assert_eq!(check(&laid()), Vec::<String>::new());
     assert_eq!(check(&format!("{FOREIGN}{}", laid())), Vec::<String>::new());
-    assert_eq!(check("").len(), 5, "every chain is missing");
+    assert_eq!(check("").len(), 6, "every chain is missing");
     let twice =
         laid().replace("-A OUTPUT -j CULVERT_OUTPUT\n", "-A OUTPUT -j CULVERT_OUTPUT\n-A OUTPUT -j CULVERT_OUTPUT\n");
     assert_eq!(check(&twice), ["IPv4 traffic is led 2 times into chain CULVERT_OUTPUT, not once"]);
@@ -49,13 +49,16 @@ fn what_was_laid_is_the_plan_and_changes_are_named() {
 
 #[test]
 fn healing_replaces_jumps_and_keeps_counts() {
-    let text = laid().replace("[0:0] -A CULVERT_UNCARRIED_IN -p 17", "[4:400] -A CULVERT_UNCARRIED_IN -p 17");
+    let counted = "[4:400] -A CULVERT_UNCARRIED_IN -p 17";
+    let text = laid().replace("[0:0] -A CULVERT_UNCARRIED_IN -p 17", counted);
+    let text = text.replace("-A INPUT -j CULVERT_UNCARRIED_IN", "-A INPUT -p udp -j CULVERT_UNCARRIED_IN");
     let saved = Saved::parse(&text);
     let counts = saved.counts();
     assert_eq!(counts["count-udp-in"], Count { bytes: 400, packets: 4 });
     let again = render(&plan(&PlanInput::default()), &Found { counts: &counts, saved: &saved });
-    assert!(again.contains("[4:400] -A CULVERT_UNCARRIED_IN -p 17"), "{again}");
-    assert_eq!(again.matches("-D OUTPUT -j CULVERT_OUTPUT\n").count(), 1, "{again}");
+    assert!(again.contains(counted), "{again}");
+    assert_eq!(again.matches("-D INPUT -p udp -j CULVERT_UNCARRIED_IN\n").count(), 1, "{again}");
+    assert_eq!(again.matches('*').count(), 1, "tables that are right are left alone: {again}");
 }
 
 #[test]

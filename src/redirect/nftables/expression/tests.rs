@@ -20,6 +20,7 @@ fn expression() -> impl Strategy<Value = Expression> {
         meta.prop_map(Expression::MetaStore),
         any::<(u32, u32)>().prop_map(|(length, offset)| Expression::PayloadLoad { length, offset }),
         Just(Expression::Redirect),
+        Just(Expression::ZoneStore),
         any::<u32>().prop_map(|level| Expression::SocketCgroup { level }),
         ("x_[a-z]{0,12}", prop::collection::vec(any::<u8>(), 0..64))
             .prop_map(|(name, data)| Expression::Unknown { data, name }),

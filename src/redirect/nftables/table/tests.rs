@@ -53,7 +53,7 @@ fn every_message_of_the_transaction_has_a_name_and_a_feature() {
     assert!((1..=total).all(|index| message(&plan, index).is_some()));
     assert_eq!(message(&plan, 0), None);
     assert_eq!(message(&plan, total + 1), None);
-    let first = message(&plan, 9).unwrap();
+    let first = message(&plan, 10).unwrap();
     assert_eq!(first, ("the rule redirect-inbound".to_owned(), "CONFIG_NFT_REDIR"));
 }
 
