@@ -25,11 +25,31 @@ pub(super) fn cases() -> Vec<(&'static str, PlanInput)> {
     ]
 }
 
-/// Compares with `tests/goldens/redirect/NAME`, or writes it.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/redirect").join(name)
+}
+
 #[expect(clippy::disallowed_methods, reason = "a test reads the environment")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+/// As [`compare`], for what a program prints, whose version stands in the first line: another
+/// version may print the same rules otherwise, and proves nothing.
+pub(super) fn compare_listing(name: &str, version: &str, text: &str) {
+    let text = format!("# {}\n{text}", version.trim());
+    let recorded = std::fs::read_to_string(path(name)).unwrap_or_default();
+    if !updating() && recorded.lines().next() != text.lines().next() {
+        eprintln!("skipped: {name} was written with another version than {}", version.trim());
+        return;
+    }
+    compare(name, &text);
+}
+
+/// Compares with `tests/goldens/redirect/NAME`, or writes it.
 pub(super) fn compare(name: &str, text: &str) {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/redirect").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    let path = path(name);
+    if updating() {
         std::fs::write(&path, text).unwrap();
         return;
     }

@@ -1,11 +1,15 @@
 //! Choosing a back end, refusing a namespace, the cgroup match, and iptables' own ways.
 
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::lab::{Lab, can_run, dial, lab, listen, pod_addresses, redirectors, run, to};
+use super::lab::{Lab, accept, can_run, dial, dial_spoofed, lab, listen, pod_addresses, redirectors, run, talk, to};
 use crate::redirect::plan::{CgroupMatch, PlanInput, plan};
 use crate::redirect::{Change, Nftables, RedirectError, Redirector, Refusal, Target, Verdict, Wanted, probe, sweep};
 use crate::sys::cgroup::{Cgroup, NoCgroup};
+use crate::sys::exec::Program;
 use crate::sys::netns::Netns;
 
 #[test]
@@ -101,46 +105,72 @@ fn the_probe_takes_nf_tables_and_iptables_on_demand() {
     assert!(choice.backend.name().starts_with("iptables"), "{}", choice.backend.name());
 }
 
-/// A thread cannot change its cgroup, but a process that only dials can be put into one.
+#[test]
+fn a_cgroup_match_that_is_refused_falls_back_to_the_mark() {
+    if !can_run() {
+        return;
+    }
+    let missing = Cgroup { id: 1, level: 2, path: "culvert/no-such-cgroup".into() };
+    let choice = probe(Wanted::Iptables, Ok(missing)).unwrap();
+    assert_eq!((choice.cgroup, choice.notes.len()), (None, 1), "{:?}", choice.notes);
+    assert!(choice.notes[0].contains("mark alone"), "{:?}", choice.notes);
+}
+
+/// A cgroup of the first level, for as long as this lives.
+struct TestCgroup {
+    cgroup: CgroupMatch,
+    directory: PathBuf,
+}
+
+impl TestCgroup {
+    fn new() -> Option<Self> {
+        let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        let root = mounts.into_iter().map(Path::new).find(|path| path.join("cgroup.procs").exists())?;
+        let path = format!("culvert-test-{}", std::process::id());
+        let directory = root.join(&path);
+        std::fs::create_dir(&directory).unwrap();
+        let id = std::fs::metadata(&directory).unwrap().ino();
+        Some(Self { cgroup: CgroupMatch { id, level: 1, path }, directory })
+    }
+}
+
+impl Drop for TestCgroup {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir(&self.directory));
+    }
+}
+
+/// This process is not in the cgroup, so its mark is an impostor's; a process inside passes.
 #[test]
 fn the_mark_of_another_cgroup_exempts_nobody() {
-    let Some(lab) = lab() else { return };
-    let Some(hierarchy) = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
-        .into_iter()
-        .find(|path| std::path::Path::new(path).join("cgroup.procs").exists())
-    else {
+    if !can_run() {
+        return;
+    }
+    let Some(own) = TestCgroup::new() else {
         eprintln!("skipped: needs a cgroup v2 hierarchy");
         return;
     };
-    let name = format!("culvert-test-{}", std::process::id());
-    let directory = std::path::Path::new(hierarchy).join(&name);
-    std::fs::create_dir(&directory).unwrap();
-    let id = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&directory).unwrap());
-    let cgroup = Cgroup { id, level: 1, path: name };
-    let choice = probe(Wanted::Auto, Ok(cgroup.clone()));
-    let plan =
-        plan(&PlanInput { cgroup: Some(CgroupMatch { id, level: 1, path: cgroup.path }), ..PlanInput::default() });
-    let redirector = Redirector::new(Arc::new(Nftables)).unwrap();
-    let addresses = pod_addresses();
-    let laid = redirector.lay(lab.target(&addresses), &plan).map(drop);
-    // This process is not in that cgroup: its mark alone is an impostor's.
-    let server = listen(&lab.far, "10.77.0.1", 81);
-    let outbound = listen(&lab.pod, "127.0.0.1", 15001);
-    let impostor = super::lab::dial_spoofed(&lab.pod, to("10.77.0.2", 0), to("10.77.0.1", 81)).unwrap();
-    let (captured, _) = super::lab::accept(&outbound);
-    super::lab::talk(&impostor, &captured);
-    // A process inside of it passes.
-    let python = "import socket,sys,os\nopen(sys.argv[1]+'/cgroup.procs','w').write(str(os.getpid()))\n\
-        s=socket.socket(); s.setsockopt(1,36,0x539); s.connect(('10.77.0.1',81)); s.sendall(b'ping')";
-    let path = directory.to_str().unwrap().to_owned();
-    let program = crate::sys::exec::Program::new("python3", &["-c", python, &path]);
-    let inside = lab.pod.run(move || program.run()).unwrap();
-    std::fs::remove_dir(&directory).unwrap();
-    assert_eq!(choice.unwrap().cgroup.map(|cgroup| cgroup.id), Some(id));
-    laid.unwrap();
-    inside.unwrap();
-    let (mut stream, _) = super::lab::accept(&server);
-    let mut word = [0; 4];
-    std::io::Read::read_exact(&mut stream, &mut word).unwrap();
-    assert_eq!(&word, b"ping");
+    let CgroupMatch { id, level, path } = own.cgroup.clone();
+    let choice = probe(Wanted::Auto, Ok(Cgroup { id, level, path })).unwrap();
+    assert_eq!(choice.cgroup.as_ref(), Some(&own.cgroup), "{:?}", choice.notes);
+    let plan = plan(&PlanInput { cgroup: Some(own.cgroup.clone()), ..PlanInput::default() });
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        redirector.lay(lab.target(&addresses), &plan).map(drop).unwrap();
+        let server = listen(&lab.far, "10.77.0.1", 81);
+        let outbound = listen(&lab.pod, "127.0.0.1", 15001);
+        let impostor = dial_spoofed(&lab.pod, to("10.77.0.2", 0), to("10.77.0.1", 81)).unwrap();
+        let (captured, _) = accept(&outbound);
+        talk(&impostor, &captured);
+        // SO_MARK is option 36 of level SOL_SOCKET, 1.
+        let python = "import socket,sys,os\nopen(sys.argv[1]+'/cgroup.procs','w').write(str(os.getpid()))\n\
+            s=socket.socket(); s.setsockopt(1,36,0x539); s.connect(('10.77.0.1',81)); s.sendall(b'ping')";
+        let program = Program::new("python3", &["-c", python, own.directory.to_str().unwrap()]);
+        lab.pod.run(move || program.run()).unwrap().unwrap();
+        let (mut stream, _) = accept(&server);
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"ping", "{}", redirector.backend());
+    }
 }

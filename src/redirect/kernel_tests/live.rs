@@ -1,6 +1,8 @@
 //! Connections through the rules: what is captured, what is left alone, what lives on.
 
-use std::net::{IpAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::thread::JoinHandle;
 
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 
@@ -180,7 +182,7 @@ fn older_connections_are_listed_and_reset_by_order() {
         let found = sock_diag::connections(&mut socket).unwrap();
         assert_eq!(found.iter().map(|one| (one.local, one.remote)).collect::<Vec<_>>(), [(to(pod, 80), from)]);
         assert!(sock_diag::destroy(&mut socket, &found[0]).unwrap());
-        let ended = std::io::Read::read(&mut &client, &mut [0; 1]).unwrap_err();
+        let ended = (&client).read(&mut [0; 1]).unwrap_err();
         assert_eq!(ended.kind(), std::io::ErrorKind::ConnectionReset);
         assert!(!sock_diag::destroy(&mut socket, &found[0]).unwrap(), "it has ended");
         drop((accepted, own, far));
@@ -207,6 +209,67 @@ fn a_dial_with_the_clients_address_and_port_is_another_connection() {
             assert_eq!(seen, from);
             talk(&daemon, &accepted);
             talk(&client, &captured);
+        }
+    }
+}
+
+/// Sends `TRANSFER` bytes through a connection on threads of their own; `join` gives how many came.
+fn transfer(from: &TcpStream, to: &TcpStream) -> JoinHandle<usize> {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let chunk = vec![7; 64 * 1024];
+        (0..TRANSFER / chunk.len()).for_each(|_| from.write_all(&chunk).unwrap());
+    });
+    std::thread::spawn(move || {
+        let (mut got, mut buffer) = (0, vec![0; 64 * 1024]);
+        while got < TRANSFER {
+            match to.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(read) => got += read,
+            }
+        }
+        got
+    })
+}
+
+const TRANSFER: usize = 32 << 20;
+
+#[test]
+fn live_transfers_both_ways_survive_every_change() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        let narrow = plan(&PlanInput { capture_inbound: false, ..PlanInput::default() });
+        for (pod, far, client) in families() {
+            let app = listen(&lab.pod, pod, 80);
+            let inbound = listen(&lab.pod, if pod == POD[0] { "0.0.0.0" } else { "::" }, 15006);
+            let outbound = listen(&lab.pod, if pod == POD[0] { "127.0.0.1" } else { "::1" }, 15001);
+            let old = dial(&lab.far, to(pod, 80)).unwrap();
+            let (old_app, _) = accept(&app);
+            redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+            let peer = dial(&lab.far, to(pod, 80)).unwrap();
+            let (captured, _) = accept(&inbound);
+            let dialled = dial(&lab.pod, to(far, 81)).unwrap();
+            let (outgoing, _) = accept(&outbound);
+            let spoofed = dial_spoofed(&lab.pod, to(client, 0), to(pod, 80)).unwrap();
+            let (spoofed_app, _) = accept(&app);
+            let pairs = [(&old, &old_app), (&peer, &captured), (&dialled, &outgoing), (&spoofed, &spoofed_app)];
+            let transfers: Vec<_> =
+                pairs.into_iter().flat_map(|(one, other)| [transfer(one, other), transfer(other, one)]).collect();
+            // At least one whole round while bytes flow, and rounds until all have arrived.
+            loop {
+                redirector.withdraw_redirects(&lab.pod).unwrap();
+                redirector.lay(lab.target(&addresses), &narrow).map(drop).unwrap();
+                redirector.lay(lab.target(&addresses), &default_plan()).map(drop).unwrap();
+                if transfers.iter().all(JoinHandle::is_finished) {
+                    break;
+                }
+            }
+            for (at, one) in transfers.into_iter().enumerate() {
+                assert_eq!(one.join().unwrap(), TRANSFER, "{} {pod} {at}", redirector.backend());
+            }
+            redirector.remove(&lab.pod).map(drop).unwrap();
+            talk(&old, &old_app);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The default back end against what `nft` says of the same kernel.
 
 use super::lab::{can_run, feed, lab, pod_addresses, run, state};
-use crate::redirect::goldens::{cases, compare};
+use crate::redirect::goldens::{cases, compare_listing};
 use crate::redirect::plan::{Families, PlanInput, plan};
 use crate::redirect::{Backend, Change, Nftables, Redirector, Verdict, families, sweep};
 use crate::sys::netns::Netns;
@@ -16,6 +16,7 @@ fn applied_twice_is_the_same_and_what_nft_lists() {
             continue; // nft shows the path of a cgroup that must exist
         }
         let netns = Netns::fresh().unwrap();
+        let version = run(&netns, "nft --version");
         let plan = plan(&input);
         assert_eq!(Nftables.apply(&netns, &plan).unwrap(), Change::Laid);
         let listed = run(&netns, "nft -nn list table inet culvert");
@@ -24,11 +25,12 @@ fn applied_twice_is_the_same_and_what_nft_lists() {
         assert_eq!(Nftables.apply(&netns, &plan).unwrap(), Change::None);
         assert_eq!(run(&netns, "nft -nn -a list table inet culvert"), handles);
         assert_eq!(Nftables.verify(&netns, &plan).unwrap(), Verdict::Same);
-        compare(&format!("{name}.nft-list"), &listed);
+        compare_listing(&format!("{name}.nft-list"), &version, &listed);
         Nftables.withdraw(&netns).unwrap();
         assert_eq!(Nftables.verify(&netns, &plan.clone().withdrawn()).unwrap(), Verdict::Same);
         if name == "default" {
-            compare("default_withdrawn.nft-list", &run(&netns, "nft -nn list table inet culvert"));
+            let listed = run(&netns, "nft -nn list table inet culvert");
+            compare_listing("default_withdrawn.nft-list", &version, &listed);
         }
     }
 }

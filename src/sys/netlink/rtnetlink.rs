@@ -6,7 +6,7 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::netfilter::dump;
-use super::socket::{NetlinkError, NetlinkSocket};
+use super::socket::{Message, NetlinkError, NetlinkSocket};
 
 /// Sends one change and waits for its acknowledgement. `flags` are those beside request and ack.
 pub(super) fn change(
@@ -32,13 +32,14 @@ pub(super) fn list(
         let request = serialize(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence);
         socket.exchange(call, &request, sequence, sequence)
     })?;
-    let parsed = answers.into_iter().filter_map(|answer| {
-        let mut header = NetlinkHeader::default();
-        header.message_type = answer.kind;
-        header.flags = answer.flags;
-        RouteNetlinkMessage::deserialize(&header, &answer.payload).ok()
-    });
-    Ok(parsed.collect())
+    Ok(answers.iter().filter_map(parse).collect())
+}
+
+fn parse(answer: &Message) -> Option<RouteNetlinkMessage> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = answer.kind;
+    header.flags = answer.flags;
+    RouteNetlinkMessage::deserialize(&header, &answer.payload).ok()
 }
 
 fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
@@ -51,3 +52,6 @@ fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8>
     message.serialize(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;
