@@ -104,6 +104,8 @@ pub(super) fn listen(netns: &Netns, address: &str, port: u16) -> TcpListener {
                 // As the daemon's: what it accepts inherits the mark.
                 socket.set_mark(DAEMON_MARK).unwrap();
             }
+            // It bounds accept as well: a connection that does not come fails the test.
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket.bind(&address.into()).unwrap();
             socket.listen(8).unwrap();
             TcpListener::from(socket)
@@ -134,8 +136,7 @@ pub(super) fn dial_spoofed(netns: &Netns, from: SocketAddr, to: SocketAddr) -> s
 }
 
 pub(super) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    // The peer has connected already, so nothing is waited for that may not come.
-    let (stream, from) = listener.accept().unwrap();
+    let (stream, from) = listener.accept().expect("the connection reaches this listener");
     patient(&stream);
     (stream, from)
 }
