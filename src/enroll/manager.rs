@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::reconcile::{Action, Phase, reconcile};
 use crate::model::membership::{Membership, OutReason};
 use crate::model::pod::Pod;
+use crate::telemetry::cause::chain;
 
 /// What is done to a pod in the kernel and to its connections.
 pub trait Plane: Send + Sync + 'static {
@@ -344,18 +345,6 @@ impl<P: Plane> Manager<P> {
         statuses.extend(gone.map(|entry| status(&entry.pod, Membership::Out(OutReason::Finished))));
         self.status.send_replace(Arc::new(statuses));
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Panics;
 use super::shutdown::{Phase, Shutdown};
+use crate::telemetry::cause::chain;
 
 /// What a long-lived task may fail with.
 pub type TaskError = Box<dyn Error + Send + Sync>;
@@ -112,18 +113,6 @@ impl Ends {
             None => std::future::pending().await,
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 #[cfg(test)]
