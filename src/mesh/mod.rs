@@ -12,7 +12,6 @@ mod wait;
 pub use channel::{Reader, State, Writer, channel};
 pub use policies::Applicable;
 pub use view::View;
-pub use wait::{Arrival, policies_arrived};
 
 #[cfg(test)]
 mod tests;

@@ -138,53 +138,42 @@ fn waiting() -> (Writer, Reader, Workload) {
     (writer, reader, target)
 }
 
+/// Waits for the policies of `w`; whether they are there afterwards, and how long it took.
+async fn wait(reader: &Reader) -> (bool, Duration) {
+    let here = |view: &View| view.workload_by_uid("w").is_some_and(|w| view.policies_for(w).missing.is_empty());
+    let start = tokio::time::Instant::now();
+    let view = reader.wait_for(LIMIT, here).await;
+    (here(&view), start.elapsed())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_arrives_ends_the_wait() {
     let (mut writer, reader, target) = waiting();
-    let wait = policies_arrived(&reader, "w", LIMIT);
     let write = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         writer.replace(with(vec![target], vec![policy("demo", "late", Scope::Workload)]));
         writer
     };
-    let start = tokio::time::Instant::now();
-    let (arrival, _writer) = tokio::join!(wait, write);
-    assert_eq!((arrival, start.elapsed()), (Arrival::Arrived, Duration::from_secs(1)));
+    let (arrived, _writer) = tokio::join!(wait(&reader), write);
+    assert_eq!(arrived, (true, Duration::from_secs(1)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_never_arrives_ends_the_wait_at_its_limit() {
     let (mut writer, reader, target) = waiting();
-    let wait = policies_arrived(&reader, "w", LIMIT);
     let write = async {
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             writer.replace(with(vec![target.clone()], vec![policy("demo", "another", Scope::Workload)]));
         }
     };
-    let start = tokio::time::Instant::now();
-    let (arrival, ()) = tokio::join!(async { (wait.await, start.elapsed()) }, write);
-    assert_eq!(arrival, (Arrival::Missing(vec![NamespacedName::new("demo", "late")]), LIMIT));
+    let (arrived, ()) = tokio::join!(wait(&reader), write);
+    assert_eq!(arrived, (false, LIMIT));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workload_that_goes_and_a_writer_that_goes_end_the_wait() {
-    let (mut writer, reader, _) = waiting();
-    assert_eq!(policies_arrived(&reader, "x", LIMIT).await, Arrival::Gone);
-    let write = async {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        writer.replace(State::default());
-        writer
-    };
-    let (arrival, writer) = tokio::join!(policies_arrived(&reader, "w", LIMIT), write);
-    assert_eq!(arrival, Arrival::Gone);
-    drop(writer);
+async fn a_writer_that_goes_ends_the_wait() {
     let (writer, reader, _) = waiting();
     drop(writer);
-    let start = tokio::time::Instant::now();
-    let arrival = policies_arrived(&reader, "w", LIMIT).await;
-    assert_eq!(
-        (arrival, start.elapsed()),
-        (Arrival::Missing(vec![NamespacedName::new("demo", "late")]), Duration::ZERO)
-    );
+    assert_eq!(wait(&reader).await, (false, Duration::ZERO));
 }
