@@ -1,0 +1,6 @@
+//! Which road a connection takes (pure): facts and one view of the mesh in, a plain value out.
+//!
+//! Owns: the order of the questions. Never: a socket, a clock, a policy (that is `authz`).
+
+pub mod inbound;
+pub mod outbound;

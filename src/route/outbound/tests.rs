@@ -1,0 +1,82 @@
+use super::*;
+use crate::mesh::{self, State};
+
+fn workload(name: &str, address: &str, tunnel: Tunnel) -> Workload {
+    Workload {
+        uid: format!("Kubernetes//Pod/shop/{name}").into(),
+        name: name.into(),
+        namespace: "shop".into(),
+        service_account: name.into(),
+        trust_domain: "cluster.local".into(),
+        addresses: vec![address.parse().unwrap()],
+        network: "".into(),
+        cluster: "Kubernetes".into(),
+        node: "a".into(),
+        tunnel,
+        owner: name.into(),
+        canonical_name: name.into(),
+        canonical_revision: "latest".into(),
+        locality: Default::default(),
+        healthy: true,
+        host_network: false,
+        policies: Vec::new(),
+        services: Vec::new(),
+    }
+}
+
+/// The road in words, so that a table of them can be read.
+fn check(destination: &str, same_node: bool, expect: &str) {
+    let (mut writer, reader) = mesh::channel();
+    writer.replace(State {
+        workloads: vec![
+            workload("meshed", "10.0.0.1", Tunnel::Hbone),
+            workload("meshed6", "fd00::1", Tunnel::Hbone),
+            workload("plain", "10.0.0.2", Tunnel::None),
+        ],
+        ..State::default()
+    });
+    let facts = Facts { network: "", destination: destination.parse().unwrap(), same_node };
+    let road = match outbound(&facts, &reader.view()) {
+        Route::Direct { workload } => format!("direct {}", workload.name),
+        Route::Express { workload } => format!("express {}", workload.name),
+        Route::Hbone(Hbone { hop, authority, expected, workload }) => {
+            let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+            format!("hbone {} {hop} {authority} {}", workload.name, expected.join(","))
+        }
+        Route::Passthrough => "passthrough".into(),
+        Route::Refuse(Refusal::Loop) => "loop".into(),
+    };
+    assert_eq!(road, expect, "{destination}, same node {same_node}");
+}
+
+#[test]
+fn every_kind_of_destination_has_its_road() {
+    let meshed = "hbone meshed 10.0.0.1:15008 10.0.0.1:80 spiffe://cluster.local/ns/shop/sa/meshed";
+    check("10.0.0.1:80", false, meshed);
+    let meshed6 = "hbone meshed6 [fd00::1]:15008 [fd00::1]:80 spiffe://cluster.local/ns/shop/sa/meshed6";
+    check("[fd00::1]:80", false, meshed6);
+    check("10.0.0.1:80", true, "express meshed");
+    check("10.0.0.2:80", false, "direct plain");
+    check("10.0.0.9:443", false, "passthrough");
+    check("127.0.0.1:80", false, "passthrough");
+}
+
+#[test]
+fn our_own_listeners_are_never_called() {
+    for port in [15001, 15006, 15008] {
+        check(&format!("10.0.0.1:{port}"), false, "loop");
+        check(&format!("10.0.0.1:{port}"), true, "loop");
+        check(&format!("127.0.0.1:{port}"), false, "loop");
+        // The same number on a host outside of the mesh is somebody else's.
+        check(&format!("10.0.0.2:{port}"), false, "direct plain");
+        check(&format!("10.0.0.9:{port}"), false, "passthrough");
+    }
+}
+
+#[test]
+fn another_network_is_another_mesh() {
+    let (mut writer, reader) = mesh::channel();
+    writer.replace(State { workloads: vec![workload("meshed", "10.0.0.1", Tunnel::Hbone)], ..State::default() });
+    let facts = Facts { network: "other", destination: "10.0.0.1:80".parse().unwrap(), same_node: false };
+    assert_eq!(outbound(&facts, &reader.view()), Route::Passthrough);
+}
