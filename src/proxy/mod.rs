@@ -3,4 +3,13 @@
 //! Owns: the connections of each pod, what became of them, and their revocation.
 //! Never: a rule in a kernel, a label, a manifest. What may pass is decided by `route` and `authz`.
 
+mod accept;
+pub mod connections;
+mod inbound;
+pub mod outbound;
+pub mod outcome;
+pub mod pod;
 pub mod relay;
+pub mod report;
+pub mod revoke;
+pub mod shared;

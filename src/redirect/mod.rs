@@ -23,7 +23,7 @@ pub use guard::{Claim, Claims, Facts, Refusal, admit};
 pub use iptables::{Iptables, Variant};
 pub use lay::{Laid, Redirector, Target};
 pub use nftables::Nftables;
-pub use plan::{CgroupMatch, Families, InterfaceName, Plan, PlanInput, plan};
+pub use plan::{CgroupMatch, DAEMON_MARK, Families, InterfaceName, Plan, PlanInput, plan};
 pub use probe::{Choice, Wanted, probe};
 pub use routes::families;
 pub use sweep::{Swept, sweep};

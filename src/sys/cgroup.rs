@@ -29,6 +29,9 @@ pub enum NoCgroup {
     /// No cgroup v2 is mounted whole. Configuration: mount the host's /sys/fs/cgroup.
     #[error("no cgroup v2 hierarchy is mounted with its root: mount the host's /sys/fs/cgroup")]
     NotMounted,
+    /// Nobody asked for it. Configuration.
+    #[error("the setting cgroup-exemption is off")]
+    Off,
     /// The process sees a part of the hierarchy as its root. Configuration.
     #[error("the process has a cgroup namespace of its own: run it with the host's (a privileged container has it)")]
     PrivateNamespace,

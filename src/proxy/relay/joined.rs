@@ -144,7 +144,7 @@ async fn bulk(
 }
 
 /// Ends when `socket` was reset; never otherwise.
-async fn reset(socket: &TcpStream, side: Side) -> Broken {
+pub(super) async fn reset(socket: &TcpStream, side: Side) -> Broken {
     loop {
         match socket.ready(Interest::ERROR).await {
             Ok(_) => match socket.take_error() {

@@ -1,0 +1,78 @@
+//! The accept loop of one listener.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::Failure;
+use super::pod::PodProxy;
+use crate::sys::socket;
+use crate::telemetry::metrics::Reporter;
+
+/// Handles one accepted connection.
+pub(super) type Handle =
+    fn(std::sync::Arc<PodProxy>, TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Pauses after an accept that failed for want of descriptors or memory: at once again would spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until `stop`, or until the pod is gone.
+pub(super) async fn accept(
+    pod: Weak<PodProxy>,
+    reporter: Reporter,
+    listener: TcpListener,
+    stop: CancellationToken,
+    handle: Handle,
+) {
+    let mut warned = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Some(pod) = pod.upgrade() else { return };
+        match accepted {
+            Ok((stream, client)) => {
+                warned = false;
+                let client = socket::canonical(client);
+                if socket::prepare_accepted(&stream).is_err() {
+                    continue; // reset before we came to it
+                }
+                let tasks = pod.tasks.clone();
+                let refused = std::sync::Arc::clone(&pod);
+                if let Err(full) = tasks.spawn(handle(pod, stream, client)) {
+                    refused.shared.report.refused(reporter, &refused, client, &Failure::Limit { limit: full.limit });
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !warned {
+                    tracing::warn!(pod = %pod.pod.key, %error, "cannot accept: raise the limit of open files of this process");
+                    warned = true;
+                }
+                drop(pod);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors that accept(2) passes on from a connection that broke while it was queued (Linux, `man 2 accept`).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,65 @@
+//! Plaintext that was redirected on its way into the pod. It has no identity; policy may still admit it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::authz::Request;
+use crate::proxy::connections::Facts;
+use crate::proxy::outcome::Failure;
+use crate::proxy::pod::PodProxy;
+use crate::proxy::relay::{ended_or, joined::join};
+use crate::route::inbound::{Inbound, inbound};
+use crate::sys::socket;
+use crate::telemetry::access::Road;
+use crate::telemetry::metrics::Reporter;
+
+/// Carries one captured connection to its end.
+pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, client: SocketAddr) {
+    let accepted = Instant::now();
+    let shared = Arc::clone(&pod.shared);
+    let Some(destination) = socket::original_destination(&stream) else {
+        socket::reset_on_close(&stream);
+        return shared.report.refused(Reporter::Destination, &pod, client, &Failure::Uncaptured);
+    };
+    let view = shared.mesh.view();
+    let facts = Facts {
+        reporter: Reporter::Destination,
+        road: Road::Plain,
+        client,
+        destination,
+        hop: None,
+        client_identity: None,
+        server_identity: None,
+        source: view.workload_at(&shared.config.network, client.ip()).cloned(),
+        target: pod.workload(&view).cloned(),
+    };
+    drop(view);
+    let open = shared.report.open_one(accepted, facts, &pod.arrived);
+    let connection = Arc::clone(open.connection());
+    let dialled = async {
+        let to = match inbound(destination, &pod.pod.addresses) {
+            Inbound::Here(to) => to,
+            Inbound::Loop => return Err(Failure::Loop),
+            Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
+        };
+        let permit = pod.admit(&Request { peer: None, source: client.ip(), destination }).await?;
+        pod.dial_app(permit, to, client.ip()).await
+    };
+    let (result, refused) = match dialled.await {
+        Err(why) => (Err(why.into()), true),
+        Ok(server) => {
+            let result = ended_or(&[&connection], join(&stream, &server, &shared.pipes, &connection.meter)).await;
+            if result.is_err() {
+                socket::reset_on_close(&server);
+            }
+            (result, false)
+        }
+    };
+    if result.is_err() {
+        socket::reset_on_close(&stream);
+    }
+    open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), refused);
+}

@@ -1,0 +1,182 @@
+//! What became of a connection: the one map from a cause to the wire, the log and the metrics.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::relay::{Broken, Side};
+use crate::authz::Denial;
+use crate::model::ports;
+use crate::telemetry::metrics::ResponseFlags;
+
+/// Whose fault a failure is; decides who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The application on this node.
+    App,
+    /// What an operator configured, or has not.
+    Configuration,
+    Kernel,
+    /// The other side of the network.
+    Peer,
+    Policy,
+    Us,
+}
+
+/// Why a connection was refused or ended before it was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The application did not take the connection.
+    #[error("the application at {to} did not accept the connection")]
+    AppConnect {
+        to: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// The application did not answer the dial in time.
+    #[error("the application at {to} did not accept the connection within {limit:?}")]
+    AppTimeout { to: SocketAddr, limit: Duration },
+    /// A socket broke while bytes were carried.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// Policy says no.
+    #[error("{0}")]
+    Denied(Box<Denial>),
+    /// The process drains and its deadline has passed, or the pod is being withdrawn.
+    #[error("the proxy is leaving")]
+    Drained,
+    /// A plain destination, or a node's HBONE port, did not take the connection.
+    #[error("cannot connect to {to}")]
+    HopConnect {
+        to: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    /// No answer at all. On port 15008 that is a NetworkPolicy more often than a dead node.
+    #[error("no answer from {to} within {limit:?}{}", policy_hint(*to))]
+    HopTimeout { to: SocketAddr, limit: Duration },
+    /// Our own certificate is not to be had.
+    #[error("no certificate for this pod")]
+    Identity(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The limit of connections of one pod is reached.
+    #[error("the pod has {limit} connections, which is its limit (setting max-connections-per-pod)")]
+    Limit { limit: usize },
+    /// The destination is a listener of this proxy, or there is none: it would call itself for ever.
+    #[error("attempted recursive call to ourselves")]
+    Loop,
+    /// The destination is not an address of the pod.
+    #[error("{to} is not an address of this pod")]
+    NotOurs { to: SocketAddr },
+    /// Policy changed while the connection lived.
+    #[error("the connection is no longer permitted: {0}")]
+    Revoked(Box<Denial>),
+    /// The namespace or a socket could not be had.
+    #[error("cannot make a socket in the pod's namespace")]
+    Socket(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The peer answered our CONNECT with something else than 200, or the tunnel broke before.
+    #[error("the tunnel to {to} was not opened")]
+    Tunnel {
+        to: SocketAddr,
+        cause: TunnelCause,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A captured connection that conntrack knows nothing of.
+    #[error("the connection has no original destination: it was not redirected")]
+    Uncaptured,
+    /// The mesh does not know the pod that it is for.
+    #[error("the mesh has no workload at {to}")]
+    UnknownWorkload { to: SocketAddr },
+}
+
+/// What a tunnel failed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TunnelCause {
+    /// HTTP/2 itself.
+    Http2,
+    /// 401: the destination's policy.
+    Refused,
+    /// Any other answer than 200.
+    Status,
+    /// TLS: certificates or identity.
+    Tls,
+}
+
+fn policy_hint(to: SocketAddr) -> &'static str {
+    if to.port() == ports::HBONE { "; maybe a NetworkPolicy blocks port 15008" } else { "" }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::AppConnect { .. } | Self::AppTimeout { .. } => Fault::App,
+            Self::Broken(broken) if broken.side == Side::Us => Fault::Us,
+            Self::Denied(_) | Self::Revoked(_) | Self::Tunnel { cause: TunnelCause::Refused, .. } => Fault::Policy,
+            Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => Fault::Configuration,
+            Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
+            Self::Drained => Fault::Us,
+            Self::Broken(_)
+            | Self::HopConnect { .. }
+            | Self::HopTimeout { .. }
+            | Self::Loop
+            | Self::NotOurs { .. }
+            | Self::Tunnel { .. } => Fault::Peer,
+        }
+    }
+
+    /// A word of a fixed set, for the log's `reason` and the label of `culvert_refusals_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::AppConnect { .. } => "app_refused",
+            Self::AppTimeout { .. } => "app_timeout",
+            Self::Broken(_) => "reset",
+            Self::Denied(_) => "policy",
+            Self::Drained => "drained",
+            Self::HopConnect { .. } => "connect",
+            Self::HopTimeout { .. } => "connect_timeout",
+            Self::Identity(_) => "no_certificate",
+            Self::Limit { .. } => "limit",
+            Self::Loop => "loop",
+            Self::NotOurs { .. } => "not_this_pod",
+            Self::Revoked(_) => "policy_changed",
+            Self::Socket(_) => "socket",
+            Self::Tunnel { cause: TunnelCause::Http2, .. } => "http2",
+            Self::Tunnel { cause: TunnelCause::Refused, .. } => "refused_by_peer",
+            Self::Tunnel { cause: TunnelCause::Status, .. } => "status",
+            Self::Tunnel { cause: TunnelCause::Tls, .. } => "tls",
+            Self::Uncaptured => "not_redirected",
+            Self::UnknownWorkload { .. } => "unknown_workload",
+        }
+    }
+
+    /// Istio's `response_flags` label.
+    pub fn flags(&self) -> ResponseFlags {
+        match self {
+            Self::Denied(_) | Self::Revoked(_) => ResponseFlags::Deny,
+            Self::HopTimeout { to, .. } if to.port() == ports::HBONE => ResponseFlags::NetworkPolicy,
+            Self::Identity(_) => ResponseFlags::Identity,
+            Self::Tunnel { cause: TunnelCause::Http2, .. } => ResponseFlags::Http2Handshake,
+            Self::Tunnel { cause: TunnelCause::Tls, .. } => ResponseFlags::Tls,
+            _ => ResponseFlags::Connect,
+        }
+    }
+
+    /// The answer to a CONNECT that fails for this cause.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Denied(_) | Self::Revoked(_) => 401,
+            Self::NotOurs { .. } => 400,
+            _ => 503,
+        }
+    }
+
+    /// `namespace/name` of the policy that decided, when one did.
+    pub fn policy(&self) -> Option<String> {
+        match self {
+            Self::Denied(denial) | Self::Revoked(denial) => denial.policy().map(|policy| policy.to_string()),
+            _ => None,
+        }
+    }
+}

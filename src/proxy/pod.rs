@@ -1,0 +1,267 @@
+//! One enrolled pod: its identity, its namespace, its listeners, its connections.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{Handle, accept};
+use super::connections::Connections;
+use super::outcome::Failure;
+use super::shared::Shared;
+use super::{inbound, outbound};
+use crate::authz::{self, Decision, Permit, Request};
+use crate::identity::access::PodCert;
+use crate::mesh::View;
+use crate::model::pod::Pod;
+use crate::model::ports;
+use crate::model::spiffe::Identity;
+use crate::model::workload::Workload;
+use crate::runtime::tasks::Tasks;
+use crate::sys::netns::{Netns, NetnsError};
+use crate::sys::socket::{self, Dial};
+use crate::telemetry::metrics::Reporter;
+
+/// The listeners of a pod, bound and not yet served.
+#[must_use = "a listener that nobody serves lets its clients hang"]
+pub struct Listeners {
+    outbound: Vec<std::net::TcpListener>,
+    plaintext: Vec<std::net::TcpListener>,
+    hbone: Vec<std::net::TcpListener>,
+}
+
+/// Why the listeners of a pod could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} inside the pod: another process of the pod may hold the port")]
+pub struct ListenError {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+/// An enrolled pod's data path. Dropping the last handle cuts its connections; see [`PodProxy::close`].
+pub struct PodProxy {
+    pub(super) pod: Arc<Pod>,
+    pub(super) identity: Identity,
+    pub(super) netns: Netns,
+    pub(super) certificate: PodCert,
+    pub(super) tunnels: outbound::Tunnels,
+    /// Connections that the pod opened.
+    pub(super) opened: Arc<Connections>,
+    /// Connections that came to the pod.
+    pub(super) arrived: Arc<Connections>,
+    pub(super) shared: Arc<Shared>,
+    /// Relays and tunnels. Cut at the drain's deadline.
+    pub(super) tasks: Tasks,
+    /// The accept loops end with it.
+    accepting: CancellationToken,
+}
+
+// === impl Listeners ===
+
+impl Listeners {
+    /// Opens them in the calling thread's namespace: call it through `Netns::run`. IPv6 is left out
+    /// where the namespace has none.
+    pub fn open(ipv6: bool) -> Result<Self, ListenError> {
+        let on = |port: u16| -> Result<Vec<std::net::TcpListener>, ListenError> {
+            let mut listeners = Vec::with_capacity(2);
+            for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+                if ip.is_ipv6() && !ipv6 {
+                    continue;
+                }
+                let address = SocketAddr::new(ip, port);
+                listeners.push(socket::listen(address).map_err(|source| ListenError { address, source })?);
+            }
+            Ok(listeners)
+        };
+        let outbound = on(ports::OUTBOUND)?;
+        let plaintext = on(ports::INBOUND_PLAINTEXT)?;
+        Ok(Self { outbound, plaintext, hbone: on(ports::HBONE)? })
+    }
+}
+
+// === impl PodProxy ===
+
+impl PodProxy {
+    /// Takes the pod's parts and starts to accept. From now on the pod is found by its neighbours on this node.
+    pub fn start(
+        shared: &Arc<Shared>,
+        pod: Arc<Pod>,
+        netns: Netns,
+        certificate: PodCert,
+        listeners: Listeners,
+    ) -> std::io::Result<Arc<Self>> {
+        let tasks = shared.tasks(&pod.key.to_string());
+        let proxy = Arc::new(Self {
+            identity: certificate.identity().clone(),
+            tunnels: outbound::Tunnels::new(shared, &netns, &certificate),
+            opened: Arc::default(),
+            arrived: Arc::default(),
+            shared: Arc::clone(shared),
+            accepting: tasks.draining().child_token(),
+            pod,
+            netns,
+            certificate,
+            tasks,
+        });
+        let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
+        let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
+        let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
+        for (listeners, reporter, handle) in [
+            (listeners.outbound, Reporter::Source, outbound),
+            (listeners.plaintext, Reporter::Destination, plaintext),
+            (listeners.hbone, Reporter::Destination, hbone),
+        ] {
+            for listener in listeners {
+                proxy.serve(listener, reporter, handle)?;
+            }
+        }
+        shared.local.add(&proxy);
+        Ok(proxy)
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        listener: std::net::TcpListener,
+        reporter: Reporter,
+        handle: Handle,
+    ) -> std::io::Result<()> {
+        let _in_data_pool = self.shared.data.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let accept = accept(Arc::downgrade(self), reporter, listener, self.accepting.clone(), handle);
+        drop(self.shared.data.spawn(accept));
+        Ok(())
+    }
+
+    pub fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    pub fn opened(&self) -> &Arc<Connections> {
+        &self.opened
+    }
+
+    pub fn arrived(&self) -> &Arc<Connections> {
+        &self.arrived
+    }
+
+    /// Tunnels that it has opened, with and without streams.
+    pub fn tunnels(&self) -> usize {
+        self.tunnels.connections()
+    }
+
+    /// True when the pod has no live connection.
+    pub fn is_idle(&self) -> bool {
+        self.opened.is_empty() && self.arrived.is_empty()
+    }
+
+    /// Stops accepting, asks peers to open nothing more, waits until `deadline`, then cuts.
+    pub async fn close(&self, deadline: Duration) {
+        self.shared.local.remove(self);
+        self.accepting.cancel();
+        self.tasks.drain(deadline).await;
+        self.tunnels.close();
+    }
+
+    /// This pod's own record in `view`.
+    pub(super) fn workload<'a>(&self, view: &'a View) -> Option<&'a Arc<Workload>> {
+        let of = |ip: &IpAddr| view.workload_at(&self.shared.config.network, *ip);
+        // An address that the mesh gives to somebody else is not ours, whatever the manifest said.
+        self.pod
+            .addresses
+            .iter()
+            .find_map(of)
+            .filter(|workload| workload.name == self.pod.key.name && workload.namespace == self.pod.key.namespace)
+    }
+
+    /// Judges a connection to this pod, waiting a bounded time for policies that have not arrived.
+    pub(super) async fn admit(&self, request: &Request<'_>) -> Result<Permit, Failure> {
+        let mut view = self.shared.mesh.view();
+        if !self.is_known(&view) {
+            view = self.shared.mesh.wait_for(self.shared.config.policy_wait, |view| self.is_known(view)).await;
+        }
+        match self.judge(&view, request) {
+            Some(Decision::Allow(permit)) => Ok(permit),
+            Some(Decision::Deny(denial)) => Err(Failure::Denied(Box::new(denial))),
+            None => Err(Failure::UnknownWorkload { to: request.destination }),
+        }
+    }
+
+    /// Dials the application, to which only a permit gives way, and shows it the peer's address.
+    pub(super) async fn dial_app(&self, _: Permit, to: SocketAddr, peer: IpAddr) -> Result<TcpStream, Failure> {
+        self.dial(to, Some(peer)).await.map_err(|error| error.into_app_failure(to))
+    }
+
+    /// The decision by `view`, or `None` when the mesh does not know this pod.
+    pub(super) fn judge(&self, view: &View, request: &Request<'_>) -> Option<Decision> {
+        let workload = self.workload(view)?;
+        Some(authz::evaluate(request, &view.policies_for(workload)))
+    }
+
+    /// The mesh knows the pod and every policy that it names.
+    fn is_known(&self, view: &View) -> bool {
+        self.workload(view).is_some_and(|workload| view.policies_for(workload).missing.is_empty())
+    }
+
+    /// Opens a connection from inside the pod's namespace.
+    pub(super) async fn dial(&self, remote: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, DialError> {
+        dial(&self.netns, Dial { remote, source, mark: self.shared.config.mark }, self.shared.config.connect_timeout)
+            .await
+    }
+}
+
+impl Drop for PodProxy {
+    fn drop(&mut self) {
+        self.accepting.cancel();
+    }
+}
+
+/// Why a dial from a pod's namespace failed.
+#[derive(Debug)]
+pub enum DialError {
+    Connect(std::io::Error),
+    /// The namespace could not be entered.
+    Namespace(NetnsError),
+    Timeout(Duration),
+}
+
+/// Dials from inside `netns`, for at most `limit`.
+pub(super) async fn dial(netns: &Netns, dial: Dial, limit: Duration) -> Result<TcpStream, DialError> {
+    let attempt = async {
+        let dialling = netns.run_async(move || socket::start_dial(dial)).await.map_err(DialError::Namespace)?;
+        dialling.map_err(DialError::Connect)?.connected().await.map_err(DialError::Connect)
+    };
+    tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit)))
+}
+
+// === impl DialError ===
+
+impl DialError {
+    /// The failure of a dial to another host.
+    pub(super) fn into_hop_failure(self, to: SocketAddr) -> Failure {
+        match self {
+            Self::Connect(source) => Failure::HopConnect { to, source },
+            Self::Namespace(source) => Failure::Socket(Box::new(source)),
+            Self::Timeout(limit) => Failure::HopTimeout { to, limit },
+        }
+    }
+
+    /// The failure of a dial to an application on this node.
+    pub(super) fn into_app_failure(self, to: SocketAddr) -> Failure {
+        match self {
+            Self::Connect(source) => Failure::AppConnect { to, source },
+            Self::Namespace(source) => Failure::Socket(Box::new(source)),
+            Self::Timeout(limit) => Failure::AppTimeout { to, limit },
+        }
+    }
+}

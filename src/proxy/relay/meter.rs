@@ -1,0 +1,120 @@
+//! The bytes of one connection, and how its relay ended.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::proxy::connections::Connection;
+use crate::proxy::outcome::Failure;
+use crate::telemetry::metrics::Counter;
+
+/// Counts the bytes of one connection as they leave us, for the connection and for its reporters.
+#[derive(Debug, Default)]
+pub struct Meter {
+    up: AtomicU64,
+    down: AtomicU64,
+    /// The counters of each reporter: client to server, server to client.
+    reporters: Vec<(Counter, Counter)>,
+}
+
+/// Which socket of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that asked for the connection.
+    Client,
+    /// The one that took it.
+    Server,
+    /// Neither: this process.
+    Us,
+}
+
+/// A relay that ended before both directions did.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection broke on the {side} side")]
+pub struct Broken {
+    pub side: Side,
+    #[source]
+    pub source: io::Error,
+}
+
+// === impl Meter ===
+
+impl Meter {
+    pub fn new(reporters: Vec<(Counter, Counter)>) -> Self {
+        Self { reporters, ..Self::default() }
+    }
+
+    /// Bytes from the client to the server.
+    pub fn up(&self, bytes: usize) {
+        self.up.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.reporters.iter().for_each(|(up, _)| up.add(bytes as u64));
+    }
+
+    /// Bytes from the server to the client.
+    pub fn down(&self, bytes: usize) {
+        self.down.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.reporters.iter().for_each(|(_, down)| down.add(bytes as u64));
+    }
+
+    /// Both counts so far: up, down.
+    pub fn read(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+}
+
+// === impl Side ===
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client's",
+            Self::Server => "server's",
+            Self::Us => "proxy's",
+        })
+    }
+}
+
+/// How a relay ended badly: by itself, or from outside with a reason that its connection keeps.
+pub enum Ended<'a> {
+    Cut(&'a Failure),
+    Failed(Failure),
+}
+
+/// Runs `relay` until it ends or until one of `connections` is ended from outside.
+pub async fn ended_or<'a>(
+    connections: &[&'a Arc<Connection>],
+    relay: impl Future<Output = Result<(), Broken>>,
+) -> Result<(), Ended<'a>> {
+    let cut = async {
+        match connections {
+            [] => std::future::pending().await,
+            [one] => one.ended().await,
+            [one, two, ..] => tokio::select! {
+                why = one.ended() => why,
+                why = two.ended() => why,
+            },
+        }
+    };
+    tokio::select! {
+        biased;
+        why = cut => Err(Ended::Cut(why)),
+        result = relay => result.map_err(|broken| Ended::Failed(broken.into())),
+    }
+}
+
+// === impl Ended ===
+
+impl AsRef<Failure> for Ended<'_> {
+    fn as_ref(&self) -> &Failure {
+        match self {
+            Self::Cut(why) => why,
+            Self::Failed(why) => why,
+        }
+    }
+}
+
+impl From<Failure> for Ended<'_> {
+    fn from(why: Failure) -> Self {
+        Self::Failed(why)
+    }
+}

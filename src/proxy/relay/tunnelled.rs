@@ -1,0 +1,195 @@
+//! A TCP socket and a tunnel's stream joined.
+//!
+//! An idle connection holds no buffer: bytes are asked for once there are some, and what the far
+//! side's window does not take stays in the kernel.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+
+use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use super::joined::reset;
+use super::{Broken, Meter, Side};
+use crate::hbone::tunnel::{End, RecvHalf, ResetKind, SendHalf, TunnelStream};
+use crate::sys::socket::reset_on_close;
+
+/// First read of a burst: a request or a small answer.
+const MIN_READ: usize = 8 * 1024;
+/// Largest read, for bulk: 16 TLS records.
+const MAX_READ: usize = 256 * 1024;
+/// Chunks of one write; the kernel takes up to 1024 (UIO_MAXIOV), and few are ever there.
+const MAX_CHUNKS: usize = 32;
+
+/// Counts bytes of one direction.
+type Count = fn(&Meter, usize);
+
+/// Why a direction stopped before its end.
+enum Stop {
+    Socket(io::Error),
+    Tunnel(ResetKind),
+}
+
+/// Joins `socket`, which is the `side` of the connection, with `tunnel` until both directions have ended.
+///
+/// FIN and END_STREAM are each other, and the opposite direction lives on. A reset of the socket becomes
+/// CONNECT_ERROR and the other way round. A stream that is cancelled is a plain close after all data: so
+/// ends every stream of a proxy that does not tell one from the other.
+pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &Meter) -> Result<(), Broken> {
+    let (mut recv, mut send) = tunnel.split();
+    let (sent, received): (Count, Count) = match side {
+        Side::Server => (Meter::down, Meter::up),
+        Side::Client | Side::Us => (Meter::up, Meter::down),
+    };
+    let stop = {
+        let out = to_tunnel(socket, &mut send, |n| sent(meter, n));
+        let back = to_socket(socket, &mut recv, |n| received(meter, n));
+        let both = async {
+            match tokio::try_join!(out, back) {
+                // All that came was handed over; what could not be sent is lost, unless the far side
+                // only did not want it any more.
+                Ok((Some(kind), ())) if kind != ResetKind::Cancel => Some(Stop::Tunnel(kind)),
+                Ok(_) | Err(Stop::Tunnel(ResetKind::Cancel)) => None,
+                Err(stop) => Some(stop),
+            }
+        };
+        tokio::select! {
+            stop = both => stop,
+            broken = reset(socket, side) => Some(Stop::Socket(broken.source)),
+        }
+    };
+    match stop {
+        None => Ok(()),
+        Some(Stop::Socket(source)) => {
+            send.reset(ResetKind::Connect);
+            reset_on_close(socket);
+            Err(Broken { side, source })
+        }
+        Some(Stop::Tunnel(kind)) => {
+            reset_on_close(socket);
+            let far = if side == Side::Client { Side::Server } else { Side::Client };
+            let what = match kind {
+                ResetKind::Connect => "the connection behind the tunnel was reset",
+                ResetKind::Lost => "the tunnel was lost",
+                ResetKind::Cancel | ResetKind::Other | ResetKind::Refused => "the far side reset the stream",
+            };
+            Err(Broken { side: far, source: io::Error::new(io::ErrorKind::ConnectionReset, what) })
+        }
+    }
+}
+
+/// From the socket into the tunnel. Answers with the kind when the far side takes no more.
+async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize)) -> Result<Option<ResetKind>, Stop> {
+    let mut want = MIN_READ;
+    let mut buffer = BytesMut::new();
+    loop {
+        // Nothing is held while nothing comes.
+        if buffer.capacity() > 0 && !is_readable_now(socket) {
+            buffer = BytesMut::new();
+            want = MIN_READ;
+        }
+        tokio::select! {
+            biased;
+            ready = socket.readable() => ready.map_err(Stop::Socket)?,
+            kind = send.was_reset() => return Ok(Some(kind)),
+        }
+        let room = match send.ready(want).await {
+            Ok(room) => room,
+            Err(kind) => return Ok(Some(kind)),
+        };
+        buffer.reserve(room.min(want));
+        match socket.try_read_buf(&mut buffer) {
+            Ok(0) => return Ok(send.finish().err()),
+            Ok(read) => {
+                want = if read >= want { (want * 2).min(MAX_READ) } else { want };
+                let mut bytes = buffer.split().freeze();
+                if let Err(kind) = send.send(&mut bytes).await {
+                    return Ok(Some(kind));
+                }
+                count(read);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(Stop::Socket(e)),
+        }
+    }
+}
+
+/// True when the runtime has not seen the socket run empty since it was last readable.
+fn is_readable_now(socket: &TcpStream) -> bool {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+    let readable = std::pin::pin!(socket.readable());
+    matches!(readable.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
+}
+
+/// From the tunnel into the socket. Windows are given back as bytes are written.
+async fn to_socket(socket: &TcpStream, recv: &mut RecvHalf, count: impl Fn(usize)) -> Result<(), Stop> {
+    let mut end = None;
+    let mut chunks: Vec<Bytes> = Vec::new();
+    while end.is_none() {
+        match recv.recv().await {
+            Ok(bytes) => chunks.push(bytes),
+            Err(e) => end = Some(e),
+        }
+        let mut total: usize = chunks.iter().map(Bytes::len).sum();
+        while end.is_none() && total < MAX_READ && chunks.len() < MAX_CHUNKS {
+            match recv.try_recv() {
+                Some(Ok(bytes)) => {
+                    total += bytes.len();
+                    chunks.push(bytes);
+                }
+                Some(Err(e)) => end = Some(e),
+                None => break,
+            }
+        }
+        write_all(socket, &mut chunks, recv, &count).await?;
+        // An idle connection keeps no list either.
+        chunks = Vec::new();
+    }
+    // What came before is written. A shutdown fails only on a socket that is already gone.
+    drop(SockRef::from(socket).shutdown(Shutdown::Write));
+    match end {
+        Some(End::Reset(kind)) => Err(Stop::Tunnel(kind)),
+        Some(End::Finished) | None => Ok(()),
+    }
+}
+
+async fn write_all(
+    socket: &TcpStream,
+    chunks: &mut [Bytes],
+    recv: &mut RecvHalf,
+    count: &impl Fn(usize),
+) -> Result<(), Stop> {
+    let mut first = 0;
+    while first < chunks.len() {
+        let written = {
+            let slices: [IoSlice<'_>; MAX_CHUNKS] =
+                std::array::from_fn(|i| IoSlice::new(chunks.get(first + i).map_or(&[], |chunk| chunk.as_ref())));
+            let used = (chunks.len() - first).min(MAX_CHUNKS);
+            match socket.try_write_vectored(&slices[..used]) {
+                Ok(written) => written,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    socket.ready(Interest::WRITABLE).await.map_err(Stop::Socket)?;
+                    continue;
+                }
+                Err(e) => return Err(Stop::Socket(e)),
+            }
+        };
+        count(written);
+        recv.release(written);
+        let mut left = written;
+        while left > 0 {
+            let step = left.min(chunks[first].len());
+            chunks[first].advance(step);
+            left -= step;
+            if chunks[first].is_empty() {
+                // Frees the frame now and not with the whole batch.
+                chunks[first] = Bytes::new();
+                first += 1;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! One line and one count for each connection and reporter.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::connections::{Connection, Connections, Facts, Registered};
+use super::outcome::Failure;
+use super::pod::PodProxy;
+use super::relay::Meter;
+use crate::model::spiffe::Identity;
+use crate::model::workload::Workload;
+use crate::telemetry::access::{self, AccessRecord, Direction, Party, Road};
+use crate::telemetry::cause::chain;
+use crate::telemetry::metrics::{Metrics, Peer, Reporter, SecurityPolicy, Traffic, TrafficLabels, table};
+
+/// Where connections are reported to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub metrics: Metrics,
+    /// One line in the log for each connection and reporter.
+    pub access_log: bool,
+}
+
+/// A connection that is counted as open. [`Open::close`] says how it ended; a drop is a cut.
+#[must_use = "a connection is closed with what became of it"]
+pub struct Open {
+    registered: Registered,
+    traffic: Option<Traffic>,
+    report: Report,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Counts one connection as opened for each of `reporters` and puts it into their pods' lists.
+    /// The first is the one that opened it where there are two (same node); they share one meter.
+    pub fn open(&self, opened: Instant, reporters: Vec<(Facts, &Arc<Connections>)>) -> Vec<Open> {
+        let traffics: Vec<_> = reporters.iter().map(|(facts, _)| self.metrics.open(&labels(facts))).collect();
+        let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect()));
+        let open = |((facts, list), traffic): ((Facts, &Arc<Connections>), Traffic)| {
+            let registered = list.register(Connection::new(facts, opened, Arc::clone(&meter)));
+            Open { registered, traffic: Some(traffic), report: self.clone() }
+        };
+        reporters.into_iter().zip(traffics).map(open).collect()
+    }
+
+    /// As [`Report::open`], for one reporter.
+    pub fn open_one(&self, opened: Instant, facts: Facts, list: &Arc<Connections>) -> Open {
+        let traffic = self.metrics.open(&labels(&facts));
+        let meter = Arc::new(Meter::new(vec![traffic.counters()]));
+        let registered = list.register(Connection::new(facts, opened, meter));
+        Open { registered, traffic: Some(traffic), report: self.clone() }
+    }
+
+    /// A connection that was refused before its destination was known.
+    pub fn refused(&self, reporter: Reporter, pod: &PodProxy, client: SocketAddr, why: &Failure) {
+        self.count_refusal(reporter, why);
+        if !self.access_log {
+            return;
+        }
+        let own = Party {
+            address: None,
+            workload: Some(Arc::clone(&pod.pod().key.name)),
+            namespace: Some(Arc::clone(&pod.pod().key.namespace)),
+            identity: None,
+        };
+        let peer = Party { address: Some(client), ..Party::default() };
+        let (source, destination) = match reporter {
+            Reporter::Source => (Party { address: Some(client), ..own }, Party::default()),
+            Reporter::Destination => (peer, own),
+        };
+        AccessRecord {
+            direction: direction(reporter),
+            source,
+            destination,
+            hbone_address: None,
+            service: None,
+            road: Road::Refused,
+            connection_security_policy: SecurityPolicy::Unknown.as_str(),
+            bytes_sent: 0,
+            bytes_received: 0,
+            duration: std::time::Duration::ZERO,
+            failure: Some(failure(why)),
+        }
+        .emit();
+    }
+
+    fn count_refusal(&self, reporter: Reporter, why: &Failure) {
+        let policy = why.policy().unwrap_or_default();
+        self.metrics.counter(table::REFUSALS, [reporter.as_str(), why.reason(), &policy]).increment();
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.registered
+    }
+
+    /// The connection is over. `refused` tells one that never carried a byte from one that broke.
+    pub fn close(mut self, result: Result<(), &Failure>, refused: bool) {
+        let connection = Arc::clone(&self.registered);
+        if let Some(traffic) = self.traffic.take() {
+            match result {
+                Ok(()) => traffic.close(Default::default()),
+                Err(why) => traffic.close(why.flags()),
+            }
+        }
+        let Facts { reporter, .. } = connection.facts;
+        if let (Err(why), true) = (result, refused) {
+            self.report.count_refusal(reporter, why);
+        }
+        if self.report.access_log {
+            record(&connection, result.err(), refused).emit();
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // A task that was cut never came to `close`.
+        if let Some(traffic) = self.traffic.take() {
+            traffic.close(Failure::Drained.flags());
+            if self.report.access_log {
+                record(&self.registered, Some(&Failure::Drained), false).emit();
+            }
+        }
+    }
+}
+
+fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> AccessRecord {
+    let facts = &connection.facts;
+    let (up, down) = connection.meter.read();
+    let (bytes_sent, bytes_received) = match facts.reporter {
+        Reporter::Source => (up, down),
+        Reporter::Destination => (down, up),
+    };
+    let party = |address, workload: &Option<Arc<Workload>>, identity: &Option<Identity>| Party {
+        address: Some(address),
+        workload: workload.as_ref().map(|w| Arc::clone(&w.name)),
+        namespace: workload.as_ref().map(|w| Arc::clone(&w.namespace)),
+        identity: identity.as_ref().map(|id| id.to_string().into()),
+    };
+    // With a tunnel, `dst.addr` is the hop and `dst.hbone_addr` what was asked of it.
+    let (address, hbone_address) = match facts.hop {
+        Some(hop) => (hop, Some(facts.destination)),
+        None => (facts.destination, None),
+    };
+    AccessRecord {
+        direction: direction(facts.reporter),
+        source: party(facts.client, &facts.source, &facts.client_identity),
+        destination: party(address, &facts.target, &facts.server_identity),
+        hbone_address,
+        service: None,
+        road: if refused { Road::Refused } else { facts.road },
+        connection_security_policy: security(facts).as_str(),
+        bytes_sent,
+        bytes_received,
+        duration: connection.opened.elapsed(),
+        failure: why.map(failure),
+    }
+}
+
+fn failure(why: &Failure) -> access::Failure {
+    access::Failure { reason: why.reason().into(), policy: why.policy().map(Into::into), detail: Some(chain(why)) }
+}
+
+const fn direction(reporter: Reporter) -> Direction {
+    match reporter {
+        Reporter::Destination => Direction::Inbound,
+        Reporter::Source => Direction::Outbound,
+    }
+}
+
+/// What really happened, never what was meant: a tunnel that was not opened secured nothing.
+fn security(facts: &Facts) -> SecurityPolicy {
+    match (facts.road, &facts.client_identity, &facts.server_identity) {
+        (Road::Hbone, Some(_), Some(_)) => SecurityPolicy::MutualTls,
+        (Road::SameNode, ..) => SecurityPolicy::NodeLocal,
+        _ => SecurityPolicy::Unknown,
+    }
+}
+
+fn labels(facts: &Facts) -> TrafficLabels {
+    TrafficLabels {
+        reporter: facts.reporter,
+        source: peer(facts.source.as_deref(), facts.client_identity.as_ref()),
+        destination: peer(facts.target.as_deref(), facts.server_identity.as_ref()),
+        destination_service: None,
+        destination_service_namespace: None,
+        destination_service_name: None,
+        security: security(facts),
+    }
+}
+
+fn peer(workload: Option<&Workload>, identity: Option<&Identity>) -> Peer {
+    let principal = identity.map(|id| id.to_string().into());
+    let Some(workload) = workload else { return Peer { principal, ..Peer::default() } };
+    let known = |value: &Arc<str>| (!value.is_empty()).then(|| Arc::clone(value));
+    Peer {
+        workload: known(&workload.owner),
+        canonical_service: known(&workload.canonical_name),
+        canonical_revision: known(&workload.canonical_revision),
+        namespace: known(&workload.namespace),
+        principal,
+        app: known(&workload.canonical_name),
+        version: known(&workload.canonical_revision),
+        cluster: known(&workload.cluster),
+        region: known(&workload.locality.region),
+        zone: known(&workload.locality.zone),
+    }
+}

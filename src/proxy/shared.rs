@@ -1,0 +1,101 @@
+//! What all pods of the node share.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::pod::PodProxy;
+use super::report::Report;
+use crate::mesh;
+use crate::runtime::Panics;
+use crate::runtime::tasks::Tasks;
+use crate::sys::splice::PipePool;
+
+/// Settings of the data path.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The flat network that this node is on; look-ups by address are made in it.
+    pub network: Arc<str>,
+    /// Join pods of this node without a tunnel.
+    pub same_node_lane: bool,
+    /// How long a new connection waits for a policy that its destination names and the mesh does not have.
+    pub policy_wait: Duration,
+    /// A whole dial, the name of the namespace included.
+    pub connect_timeout: Duration,
+    /// Packet mark of the daemon's own sockets.
+    pub mark: u32,
+    /// Connections and tunnels of one pod together.
+    pub connections_per_pod: usize,
+    pub tunnels: super::outbound::TunnelConfig,
+}
+
+/// The data path's surroundings.
+pub struct Shared {
+    pub config: Config,
+    pub mesh: mesh::Reader,
+    pub local: LocalPods,
+    pub pipes: PipePool,
+    pub report: Report,
+    /// The runtime that carries connections.
+    pub data: Handle,
+    pub panics: Panics,
+    /// Cancelled when the process drains, and when it cuts.
+    pub drain: CancellationToken,
+    pub force: CancellationToken,
+}
+
+/// The enrolled pods of this node by address. Readers never wait for a writer.
+#[derive(Default)]
+pub struct LocalPods {
+    by_address: ArcSwap<HashMap<IpAddr, Weak<PodProxy>>>,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn tasks(&self, pod: &str) -> Tasks {
+        let limit = self.config.connections_per_pod;
+        Tasks::new(pod, limit, self.data.clone(), self.panics.clone(), &self.drain, &self.force)
+    }
+}
+
+// === impl LocalPods ===
+
+impl LocalPods {
+    /// The enrolled pod that has `ip`.
+    pub fn at(&self, ip: IpAddr) -> Option<Arc<PodProxy>> {
+        self.by_address.load().get(&ip)?.upgrade()
+    }
+
+    /// Every enrolled pod, each once.
+    pub fn all(&self) -> Vec<Arc<PodProxy>> {
+        let pods = self.by_address.load();
+        let first =
+            |(ip, pod): (&IpAddr, &Weak<PodProxy>)| pod.upgrade().filter(|pod| pod.pod().addresses.first() == Some(ip));
+        pods.iter().filter_map(first).collect()
+    }
+
+    pub(super) fn add(&self, pod: &Arc<PodProxy>) {
+        self.by_address.rcu(|pods| {
+            let mut pods = HashMap::clone(pods);
+            for ip in &pod.pod().addresses {
+                pods.insert(*ip, Arc::downgrade(pod));
+            }
+            pods
+        });
+    }
+
+    /// Takes out what still belongs to `pod`; a successor at the same address stays.
+    pub(super) fn remove(&self, pod: &PodProxy) {
+        self.by_address.rcu(|pods| {
+            let mut pods = HashMap::clone(pods);
+            pods.retain(|_, held| !std::ptr::eq(held.as_ptr(), pod) && held.strong_count() > 0);
+            pods
+        });
+    }
+}
