@@ -27,6 +27,7 @@ pub mod model;
 pub mod proxy;
 pub mod redirect;
 pub mod role;
+pub mod route;
 pub mod runtime;
 pub mod sys;
 pub mod telemetry;

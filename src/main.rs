@@ -2,29 +2,34 @@
 
 use std::process::ExitCode;
 
-use culvert::cli::{self, CleanupArgs, DemoArgs, Roles};
+use culvert::cli::{self, CleanupArgs, DemoAppArgs, DemoArgs, Roles};
 use culvert::config::env::Environment;
 use culvert::config::node::NodeSettings;
+use culvert::role;
 
-/// A build without roles: it shows its settings and its version.
-struct NoRoles;
+/// The roles of this build.
+struct Culvert;
 
-// === impl NoRoles ===
+// === impl Culvert ===
 
-impl Roles for NoRoles {
-    fn cleanup(&self, _: CleanupArgs) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("this build has no clean-up")
+impl Roles for Culvert {
+    fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode> {
+        role::cleanup::run(&args.netns)
     }
 
-    fn demo(&self, _: DemoArgs) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("this build has no demonstration")
+    fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {
+        role::demo::run(args.keep)
     }
 
-    fn node(&self, _: NodeSettings) -> anyhow::Result<ExitCode> {
-        anyhow::bail!("this build has no node daemon")
+    fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode> {
+        role::demo::app::run(args).map(|()| ExitCode::SUCCESS)
+    }
+
+    fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {
+        role::node::run(&settings, cli::shows_colour())
     }
 }
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), &Environment::process(), &NoRoles, &mut anstream::stderr())
+    cli::run(std::env::args_os(), &Environment::process(), &Culvert, &mut anstream::stderr())
 }

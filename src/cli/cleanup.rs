@@ -11,7 +11,4 @@ pub struct CleanupArgs {
     /// Clean this network namespace as well, by its file; may be given several times
     #[arg(long = "netns", value_name = "PATH")]
     pub netns: Vec<PathBuf>,
-    /// Say what would be removed and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }

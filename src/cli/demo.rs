@@ -9,3 +9,6 @@ pub struct DemoArgs {
     #[arg(long)]
     pub keep: bool,
 }
+
+/// The arguments of a program in a pod of the demonstration.
+pub use crate::role::demo::app::Args as DemoAppArgs;

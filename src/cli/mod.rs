@@ -16,7 +16,7 @@ pub mod table;
 mod version;
 
 pub use cleanup::CleanupArgs;
-pub use demo::DemoArgs;
+pub use demo::{DemoAppArgs, DemoArgs};
 pub use node::NodeArgs;
 pub use report::{Mend, shows_colour};
 
@@ -41,6 +41,8 @@ Exit codes:
 enum Command {
     Cleanup(CleanupArgs),
     Demo(DemoArgs),
+    #[command(hide = true)]
+    DemoApp(DemoAppArgs),
     Node(NodeArgs),
     /// Print the version
     Version,
@@ -50,10 +52,11 @@ enum Command {
 pub trait Roles {
     fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode>;
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode>;
+    fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode>;
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
 }
 
-/// The arguments or settings are wrong: `EX_USAGE` of sysexits.h.
+/// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 
 /// Runs the command that `arguments` (the program's name first) ask for, and tells `errors` what went wrong.
@@ -65,6 +68,7 @@ where
     let result = match parsed.map(|culvert| culvert.command) {
         Ok(Command::Cleanup(args)) => roles.cleanup(args),
         Ok(Command::Demo(args)) => roles.demo(args),
+        Ok(Command::DemoApp(args)) => roles.demo_app(args),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
         Ok(Command::Version) => version::run(),
         Err(help) => return report::arguments(&help, errors),

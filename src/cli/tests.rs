@@ -13,6 +13,10 @@ impl Roles for Asked {
         Ok(ExitCode::SUCCESS)
     }
 
+    fn demo_app(&self, _: DemoAppArgs) -> anyhow::Result<ExitCode> {
+        Ok(ExitCode::SUCCESS)
+    }
+
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {
         self.0.borrow_mut().push(format!("{args:?}"));
         anyhow::bail!("a row was not as expected")
@@ -49,7 +53,7 @@ fn commands_reach_their_role() {
         assert_eq!(found, code(expected), "{line}");
         assert!(asked.len() == 1 && asked[0].contains(part), "{line}: {asked:?}");
     };
-    check("culvert cleanup --dry-run --netns /run/netns/a", 0, "/run/netns/a");
+    check("culvert cleanup --netns /run/netns/a", 0, "/run/netns/a");
     check("culvert demo --keep", 1, "keep: true");
     check("culvert node --manifests m --node a", 0, "node: \"a\"");
     check("culvert node --manifests m --node a --leaf-ttl 1h --log-access=false", 0, "log_access: false");

@@ -3,4 +3,6 @@
 //! Owns: which parts exist, in which order they start and end. Never: a decision about a
 //! connection, a pod or a policy.
 
+pub mod cleanup;
 pub mod demo;
+pub mod node;

@@ -229,6 +229,22 @@ impl Workers {
     }
 }
 
+/// Every network namespace that can be found on this machine, each once: those with a name in /run/netns and those
+/// that a process lives in. One that only a mount elsewhere or an open file keeps alive is not found.
+pub fn every() -> Vec<Netns> {
+    let named = std::fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|entry| entry.path());
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbered = processes.filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit));
+    let of_processes = numbered.map(|entry| entry.path().join("ns/net"));
+    let mut seen = std::collections::BTreeSet::new();
+    // What cannot be opened has ended meanwhile or is no namespace.
+    named
+        .chain(of_processes)
+        .filter_map(|path| Netns::open(path).ok())
+        .filter(|netns| seen.insert(netns.id()))
+        .collect()
+}
+
 /// Moves the calling thread into `namespace`.
 #[expect(clippy::disallowed_methods, reason = "the one place that enters a namespace")]
 fn enter(namespace: &File) -> io::Result<()> {

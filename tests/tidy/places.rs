@@ -65,7 +65,12 @@ fn test_modules(path: &str, code: &str) -> Vec<String> {
     let stem = path.trim_end_matches(".rs");
     let folder = ["/mod", "/lib", "/main"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
     let after = code.split("#[cfg(test)]").skip(1);
-    let names = after.filter_map(|text| text.trim_start().strip_prefix("mod ")?.split_once(';').map(|(name, _)| name));
+    let names = after.filter_map(|text| {
+        let text = text.trim_start();
+        let text =
+            ["pub(crate) ", "pub(super) ", "pub "].iter().find_map(|seen| text.strip_prefix(seen)).unwrap_or(text);
+        text.strip_prefix("mod ")?.split_once(';').map(|(name, _)| name)
+    });
     names.filter(|name| !name.contains('{')).map(|name| format!("{folder}/{}", name.trim())).collect()
 }
 
@@ -131,7 +136,10 @@ mod tests {
     fn test_modules_may_read_their_switches() {
         let read = "std::env::var_os(\"UPDATE_GOLDEN\")".to_owned();
         let files = [
-            ("src/a/mod.rs", "pub mod b;\n#[cfg(test)]\nmod goldens;\n#[cfg(test)]\nmod inline { }".to_owned()),
+            (
+                "src/a/mod.rs",
+                "pub mod b;\n#[cfg(test)]\npub(crate) mod goldens;\n#[cfg(test)]\nmod inline { }".to_owned(),
+            ),
             ("src/a/b.rs", "#[cfg(test)]\nmod tests;".to_owned()),
             ("src/a/goldens.rs", read.clone()),
             ("src/a/goldens/deep.rs", read.clone()),

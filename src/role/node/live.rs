@@ -1,0 +1,84 @@
+//! The life of a node daemon, from its settings to its last log line.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::node::NodeSettings;
+use crate::runtime::pools::{self, Pools};
+use crate::runtime::shutdown::{Phase, Shutdown};
+use crate::runtime::signal::Signals;
+use crate::runtime::supervise::{Need, Supervisor};
+use crate::runtime::{Panics, ready::Readiness};
+use crate::sys::limits;
+use crate::telemetry::log;
+
+use super::parts::Parts;
+
+/// After the drain, what single blocking calls may still take.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// Runs a node until SIGTERM or SIGINT. Comes back with an error when it could not start, or when a part that it
+/// cannot do without has ended.
+pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
+    let log = log::Config {
+        format: settings.log_format,
+        level: settings.log_level.clone(),
+        access: settings.log_access,
+        colour: colour && std::io::stdout().is_terminal(),
+    };
+    let guard = log::init(&log, std::io::stdout())?;
+    let pools = Pools::build(pools::Config { data_threads: settings.data_threads }).context("cannot start threads")?;
+    let result = pools.block_on(live(settings, &pools, guard.dropped()));
+    pools.shutdown(LAST_CALLS);
+    drop(guard);
+    result
+}
+
+async fn live(settings: &NodeSettings, pools: &Pools, dropped: log::Dropped) -> anyhow::Result<ExitCode> {
+    let signals = Signals::catch().context("cannot catch signals")?;
+    if let Err(error) = limits::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let (shutdown, panics) = (Shutdown::new(), Panics::default());
+    let (supervisor, mut ends) = Supervisor::new(shutdown.clone(), panics.clone());
+    let readiness = Readiness::default();
+    // A broken setting, manifest or directory ends the process here, before a pod is touched.
+    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped)?;
+    supervisor.spawn(pools.control(), "signals", Need::Useful, {
+        let shutdown = shutdown.clone();
+        async move {
+            signals.run(shutdown).await;
+            Ok(())
+        }
+    });
+    let shared = Arc::clone(&parts.shared);
+    let stop_control = CancellationToken::new();
+    parts.spawn(&supervisor, pools, &shutdown, &stop_control);
+    shutdown.advance(Phase::Ready);
+
+    let ended = tokio::select! {
+        end = ends.first() => Err(end),
+        () = shutdown.drain().cancelled() => Ok(()),
+    };
+    shutdown.advance(Phase::Draining);
+    // Every pod at once: each has the whole deadline.
+    let deadline = settings.drain_deadline;
+    let pods = shared.local.all();
+    let closing = pods.into_iter().map(|pod| async move { pod.close(deadline).await });
+    let mut closing: tokio::task::JoinSet<()> = closing.collect();
+    while closing.join_next().await.is_some() {}
+    shutdown.advance(Phase::Forcing);
+    stop_control.cancel();
+    shutdown.advance(Phase::Ended);
+    if tokio::time::timeout(LAST_CALLS, supervisor.ended()).await.is_err() {
+        tracing::debug!("a task did not end in time");
+    }
+    tracing::info!("the rules stay: pods of the mesh are refused until the next start (culvert cleanup removes them)");
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}

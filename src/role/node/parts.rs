@@ -1,0 +1,247 @@
+//! The parts of a node, built in order and handed to their tasks.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::feed::{Feed, Published};
+use super::plane::{self, Plane};
+use super::seen::{self, Seen};
+use crate::admin;
+use crate::ca::{Authority, Root};
+use crate::config::node::{CgroupExemption, Ipv6, NodeSettings, RedirectBackend};
+use crate::control::project;
+use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified};
+use crate::hbone::pool;
+use crate::identity::certs;
+use crate::identity::source::{CertSource, Issued, SourceError};
+use crate::mesh;
+use crate::model::pod::Pod;
+use crate::model::spiffe::Identity;
+use crate::proxy::outbound::TunnelConfig;
+use crate::proxy::report::Report;
+use crate::proxy::revoke;
+use crate::proxy::shared::{Config, LocalPods, Shared};
+use crate::redirect::{DAEMON_MARK, Redirector, Wanted as Backend, probe};
+use crate::runtime::pools::Pools;
+use crate::runtime::ready::{Condition, Readiness};
+use crate::runtime::shutdown::Shutdown;
+use crate::runtime::supervise::{Need, Supervisor};
+use crate::runtime::{Panics, tasks};
+use crate::sys::cgroup::{Cgroup, NoCgroup};
+use crate::sys::splice::PipePool;
+use crate::telemetry::log::Dropped;
+use crate::telemetry::metrics::{self, Metrics, table};
+
+/// Everything that a node runs.
+pub(super) struct Parts {
+    pub(super) shared: Arc<Shared>,
+    feed: Feed,
+    manager: Manager<Plane>,
+    statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
+    certs: certs::Manager<Embedded>,
+    pages: Pages,
+    enrolled: Condition,
+}
+
+/// The pages about the process, each with its listener.
+struct Pages {
+    sites: Vec<(&'static str, TcpListener, Arc<dyn admin::Site>)>,
+    tasks: tasks::Tasks,
+}
+
+/// The CA in this process as a source of certificates.
+struct Embedded {
+    authority: Arc<Authority>,
+    ttl: std::time::Duration,
+}
+
+// === impl Embedded ===
+
+impl CertSource for Embedded {
+    async fn fetch(&self, identity: &Identity) -> Result<Issued, SourceError> {
+        let (authority, identity, ttl) = (Arc::clone(&self.authority), identity.clone(), self.ttl);
+        // A signature takes a fraction of a millisecond, and an RSA signer ten.
+        let issued = tokio::task::spawn_blocking(move || authority.issue(&identity, ttl, std::time::SystemTime::now()));
+        match issued.await {
+            Ok(issued) => issued.map_err(|error| SourceError::Refused(Box::new(error))),
+            Err(error) => Err(SourceError::Unavailable(Box::new(error))),
+        }
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// Builds everything and binds the daemon's own ports. Nothing serves yet and no pod is touched.
+    pub(super) fn build(
+        settings: &NodeSettings,
+        pools: &Pools,
+        shutdown: &Shutdown,
+        panics: &Panics,
+        readiness: &Readiness,
+        dropped: Dropped,
+    ) -> anyhow::Result<Self> {
+        let enrolled = readiness.condition("pods enrolled");
+        let metrics =
+            Metrics::new(metrics::Config { series_budget: settings.metrics_series }, env!("CARGO_PKG_VERSION"));
+        let listeners = [
+            ("admin", bind("admin-address", settings.admin_address)?),
+            ("metrics", bind("metrics-address", settings.metrics_address)?),
+            ("readiness", bind("ready-address", settings.ready_address)?),
+        ];
+        let authority = Root::load_or_create(&settings.ca_dir, &settings.trust_domain)?;
+        let source = Embedded { authority: Arc::new(authority), ttl: settings.leaf_ttl };
+        let (handle, certs) = certs::Manager::build(certs::Config::system(), source);
+
+        let (writer, reader) = mesh::channel();
+        let (feed, published) =
+            Feed::start(&settings.manifests, &settings.node, projection(settings), writer, metrics.clone())?;
+        let Published { wanted, statuses: policy_statuses } = published;
+
+        let (redirector, cgroup) = redirector(settings)?;
+        let shared = Arc::new(Shared {
+            config: data_path(settings),
+            mesh: reader,
+            local: LocalPods::default(),
+            pipes: PipePool::new(),
+            report: Report { metrics: metrics.clone(), access_log: settings.log_access },
+            data: pools.data().clone(),
+            panics: panics.clone(),
+            drain: shutdown.drain().clone(),
+            force: shutdown.force().clone(),
+        });
+        let config = plane::Config {
+            trust_domain: settings.trust_domain.as_str().into(),
+            ipv6: settings.ipv6 != Ipv6::Off,
+            cgroup,
+            reset_older: settings.reset_older_connections,
+            withdraw_deadline: settings.withdraw_deadline,
+        };
+        let plane = Arc::new(Plane::new(config, redirector.clone(), handle.clone(), Arc::clone(&shared)));
+        let on_verified = count_verifications(metrics.clone());
+        let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
+
+        let seen = Seen {
+            certs: handle,
+            metrics: metrics.clone(),
+            panics: panics.clone(),
+            dropped,
+            policies: policy_statuses,
+            pods: statuses.clone(),
+            redirector,
+            shared: Arc::clone(&shared),
+            node: settings.node.as_str().into(),
+        };
+        let tasks = admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
+        let sites = seen::sites(&Arc::new(seen), readiness, shutdown);
+        let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
+        Ok(Self { shared, feed, manager, statuses, certs, pages: Pages { sites, tasks }, enrolled })
+    }
+
+    /// Starts the tasks. Certificates first: pods wait for them.
+    pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, shutdown: &Shutdown, stop: &CancellationToken) {
+        let control = pools.control();
+        let Self { shared, feed, manager, statuses, certs, pages, enrolled } = self;
+        let token = stop.clone();
+        supervisor.spawn(control, "certificates", Need::Essential, async move {
+            certs.run(token).await;
+            Ok(())
+        });
+        let (token, mesh) = (shutdown.drain().clone(), shutdown.drain().clone());
+        supervisor.spawn(control, "manifests", Need::Essential, async move {
+            feed.run(token).await;
+            Ok(())
+        });
+        supervisor.spawn(control, "revocation", Need::Essential, async move {
+            revoke::run(shared, mesh).await;
+            Ok(())
+        });
+        let token = shutdown.drain().clone();
+        supervisor.spawn(control, "enrolment", Need::Essential, async move {
+            manager.run(token).await;
+            Ok(())
+        });
+        let token = stop.clone();
+        supervisor.spawn(control, "readiness", Need::Useful, async move {
+            seen::follow(statuses, enrolled, token).await;
+            Ok(())
+        });
+        for (name, listener, site) in pages.sites {
+            let tasks = pages.tasks.clone();
+            supervisor.spawn(
+                control,
+                name,
+                Need::Essential,
+                async move { Ok(admin::serve(listener, site, tasks).await?) },
+            );
+        }
+    }
+}
+
+fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: end what holds the port, or choose another with --{setting}")
+    })
+}
+
+fn projection(settings: &NodeSettings) -> project::Settings {
+    project::Settings {
+        cluster: settings.cluster.as_str().into(),
+        trust_domain: settings.trust_domain.as_str().into(),
+        network: settings.network.as_str().into(),
+        cluster_domain: settings.cluster_domain.as_str().into(),
+        root_namespace: settings.root_namespace.as_str().into(),
+    }
+}
+
+fn data_path(settings: &NodeSettings) -> Config {
+    let pool = pool::Config { idle: settings.pool_idle, ..pool::Config::default() };
+    Config {
+        network: settings.network.as_str().into(),
+        same_node_lane: settings.same_node_lane,
+        policy_wait: settings.policy_wait,
+        connect_timeout: settings.connect_timeout,
+        mark: DAEMON_MARK,
+        connections_per_pod: settings.max_connections_per_pod.get(),
+        tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
+    }
+}
+
+/// Finds the back end and says what was weaker than it could be.
+fn redirector(settings: &NodeSettings) -> anyhow::Result<(Redirector, Option<crate::redirect::CgroupMatch>)> {
+    let backend = match settings.redirect_backend {
+        RedirectBackend::Auto => Backend::Auto,
+        RedirectBackend::Iptables => Backend::Iptables,
+        RedirectBackend::Nftables => Backend::Nftables,
+    };
+    let cgroup = match settings.cgroup_exemption {
+        CgroupExemption::Auto => Cgroup::own(),
+        CgroupExemption::Off => Err(NoCgroup::Off),
+    };
+    let choice = probe(backend, cgroup)?;
+    for note in &choice.notes {
+        tracing::warn!("{note}");
+    }
+    let redirector = Redirector::new(choice.backend)?;
+    tracing::info!(
+        backend = redirector.backend(),
+        cgroup = choice.cgroup.as_ref().map(|c| c.path.as_str()),
+        "redirection"
+    );
+    Ok((redirector, choice.cgroup))
+}
+
+fn count_verifications(metrics: Metrics) -> OnVerified {
+    Box::new(move |_: &Pod, result| {
+        let result = match result {
+            Ok(Verified::Same) => "ok",
+            Ok(Verified::Healed | Verified::Replaced) => "healed",
+            Err(_) => "failed",
+        };
+        metrics.counter(table::POD_VERIFICATIONS, [result]).increment();
+    })
+}

@@ -1,0 +1,256 @@
+//! What a node shows of itself: pages, gauges, readiness.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{MetricsSite, Page, Pages, ReadySite, Site};
+use crate::control::project::Status;
+use crate::enroll::manager::{PodStatus, State};
+use crate::identity::certs::Certs;
+use crate::model::workload::Tunnel;
+use crate::proxy::connections::Connection;
+use crate::proxy::shared::Shared;
+use crate::redirect::Redirector;
+use crate::runtime::Panics;
+use crate::runtime::ready::{Condition, Readiness};
+use crate::runtime::shutdown::Shutdown;
+use crate::telemetry::cause::chain;
+use crate::telemetry::log::Dropped;
+use crate::telemetry::metrics::{Metrics, table};
+
+/// The parts that are looked at. Nothing is copied until somebody asks.
+pub(super) struct Seen {
+    pub(super) certs: Certs,
+    pub(super) metrics: Metrics,
+    pub(super) panics: Panics,
+    pub(super) dropped: Dropped,
+    pub(super) policies: watch::Receiver<Arc<Vec<Status>>>,
+    pub(super) pods: watch::Receiver<Arc<Vec<PodStatus>>>,
+    pub(super) redirector: Redirector,
+    pub(super) shared: Arc<Shared>,
+    pub(super) node: Arc<str>,
+}
+
+/// A page lists at most this many of a kind: it is read by people, and built in memory.
+const MAX_LISTED: usize = 10_000;
+
+/// The sites in the order admin, metrics, readiness.
+pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown) -> [Arc<dyn Site>; 3] {
+    let page = |name, about, dump: fn(&Seen) -> Value| {
+        let seen = Arc::clone(seen);
+        Page::new(name, about, move || dump(&seen))
+    };
+    let pages = vec![
+        page("certificates", "the certificates in use, their expiry and the last renewal", Seen::certificates),
+        page("connections", "the live connections of this node's pods", Seen::connections),
+        page("node", "this node: its name, its redirection", Seen::node),
+        page("pods", "this node's pods and where each stands", Seen::pods),
+        page("policies", "the policies in force", Seen::policies),
+        page("statuses", "what is enforced of each policy object, and what is not", Seen::statuses),
+        page("workloads", "the workloads of the mesh", Seen::workloads),
+    ];
+    let scraped = Arc::clone(seen);
+    seen.metrics.on_scrape(move |metrics| scraped.gauges(metrics));
+    [
+        Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages)),
+        Arc::new(MetricsSite(seen.metrics.clone())),
+        Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() }),
+    ]
+}
+
+/// Ready when no pod of the mesh still waits for its enrolment.
+pub(super) async fn follow(
+    mut pods: watch::Receiver<Arc<Vec<PodStatus>>>,
+    enrolled: Condition,
+    stop: CancellationToken,
+) {
+    loop {
+        {
+            let pods = pods.borrow_and_update();
+            let waiting = pods.iter().find(|pod| matches!(pod.state, State::Enrolling | State::Failed(_)));
+            match waiting {
+                Some(PodStatus { pod, state: State::Failed(error), .. }) => {
+                    enrolled.lose(format!("{}: {error}", pod.key))
+                }
+                Some(PodStatus { pod, .. }) => enrolled.lose(format!("{}: in progress", pod.key)),
+                None => enrolled.meet(),
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = pods.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn gauges(&self, metrics: &Metrics) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let pods = self.pods.borrow().clone();
+        for name in ["enrolled", "enrolling", "failed", "out", "withdrawing"] {
+            let of_state = pods.iter().filter(|pod| state(&pod.state) == name).count();
+            metrics.gauge(table::PODS, [name]).set(count(of_state));
+        }
+        let now = SystemTime::now();
+        for report in self.certs.report() {
+            let identity = report.identity.to_string();
+            for (kind, at) in [("leaf", report.not_after), ("root", report.roots_not_after)] {
+                if let Some(at) = at {
+                    metrics.gauge(table::CERTIFICATE_EXPIRY, [kind, &identity]).set(seconds_until(at, now));
+                }
+            }
+        }
+        metrics.counter(table::TASK_PANICS, []).raise_to(self.panics.count());
+        metrics.counter(table::LOG_LINES_DROPPED, []).raise_to(self.dropped.count());
+        metrics.sweep(tokio::time::Instant::now());
+    }
+
+    fn certificates(&self) -> Value {
+        let now = SystemTime::now();
+        let mut reports = self.certs.report();
+        reports.sort_by(|a, b| a.identity.cmp(&b.identity));
+        let one = |report: &crate::identity::certs::Report| {
+            json!({
+                "identity": report.identity.to_string(),
+                "state": if report.not_after.is_some_and(|at| at > now) { "Available" } else { "Unavailable" },
+                "pods": report.references,
+                "secondsToExpiry": report.not_after.map(|at| seconds_until(at, now)),
+                "rootSecondsToExpiry": report.roots_not_after.map(|at| seconds_until(at, now)),
+                "failures": report.failures,
+                "lastError": report.last_error.as_ref().map(|error| chain(&**error)),
+            })
+        };
+        reports.iter().map(one).collect()
+    }
+
+    fn connections(&self) -> Value {
+        let one = |connection: &Arc<Connection>| {
+            let facts = &connection.facts;
+            let (up, down) = connection.meter.read();
+            json!({
+                "reporter": facts.reporter.as_str(),
+                "road": facts.road.as_str(),
+                "client": facts.client.to_string(),
+                "destination": facts.destination.to_string(),
+                "hop": facts.hop.map(|hop| hop.to_string()),
+                "clientIdentity": facts.client_identity.as_ref().map(ToString::to_string),
+                "serverIdentity": facts.server_identity.as_ref().map(ToString::to_string),
+                "ageMs": u64::try_from(connection.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "bytesUp": up,
+                "bytesDown": down,
+            })
+        };
+        let mut pods = serde_json::Map::new();
+        let mut left = MAX_LISTED;
+        for pod in self.shared.local.all() {
+            let all: Vec<_> = pod.opened().all().into_iter().chain(pod.arrived().all()).take(left).collect();
+            left -= all.len();
+            pods.insert(pod.pod().key.to_string(), all.iter().map(one).collect());
+        }
+        Value::Object(pods)
+    }
+
+    fn node(&self) -> Value {
+        json!({
+            "name": &*self.node,
+            "network": &*self.shared.config.network,
+            "redirection": self.redirector.backend(),
+            "sameNodeLane": self.shared.config.same_node_lane,
+            "meshVersion": self.shared.mesh.view().version(),
+        })
+    }
+
+    fn pods(&self) -> Value {
+        let one = |status: &PodStatus| {
+            let proxy = status.pod.addresses.first().and_then(|ip| self.shared.local.at(*ip));
+            json!({
+                "name": &*status.pod.key.name,
+                "namespace": &*status.pod.key.namespace,
+                "uid": &*status.pod.uid,
+                "serviceAccount": &*status.pod.service_account,
+                "addresses": status.pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "netns": status.pod.netns.as_ref().map(|path| path.display().to_string()),
+                "membership": status.membership.to_string(),
+                "state": state(&status.state),
+                "error": match &status.state { State::Failed(error) => Some(&**error), _ => None },
+                "healed": status.healed,
+                "connections": proxy.as_ref().map(|proxy| proxy.opened().len() + proxy.arrived().len()),
+                "tunnels": proxy.as_ref().map(|proxy| proxy.tunnels()),
+            })
+        };
+        self.pods.borrow().iter().map(one).collect()
+    }
+
+    fn policies(&self) -> Value {
+        let view = self.shared.mesh.view();
+        let mut policies: Vec<_> = view.policies().cloned().collect();
+        policies.sort_by(|a, b| a.key.cmp(&b.key));
+        let one = |policy: &Arc<crate::model::policy::Policy>| {
+            json!({
+                "name": &*policy.key.name,
+                "namespace": &*policy.key.namespace,
+                "scope": format!("{:?}", policy.scope),
+                "action": format!("{:?}", policy.action),
+                "groups": policy.groups.len(),
+            })
+        };
+        policies.iter().take(MAX_LISTED).map(one).collect()
+    }
+
+    fn statuses(&self) -> Value {
+        let one = |status: &Status| {
+            json!({
+                "kind": status.kind,
+                "object": status.key.to_string(),
+                "level": format!("{:?}", status.level),
+                "reason": format!("{:?}", status.reason),
+                "message": status.message,
+            })
+        };
+        self.policies.borrow().iter().take(MAX_LISTED).map(one).collect()
+    }
+
+    fn workloads(&self) -> Value {
+        let view = self.shared.mesh.view();
+        let mut workloads: Vec<_> = view.workloads().cloned().collect();
+        workloads.sort_by(|a, b| a.uid.cmp(&b.uid));
+        let one = |workload: &Arc<crate::model::workload::Workload>| {
+            json!({
+                "uid": &*workload.uid,
+                "name": &*workload.name,
+                "namespace": &*workload.namespace,
+                "identity": workload.identity().to_string(),
+                "addresses": workload.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "node": &*workload.node,
+                "protocol": match workload.tunnel { Tunnel::Hbone => "HBONE", Tunnel::None => "TCP" },
+                "healthy": workload.healthy,
+                "policies": workload.policies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        };
+        workloads.iter().take(MAX_LISTED).map(one).collect()
+    }
+}
+
+const fn state(state: &State) -> &'static str {
+    match state {
+        State::Enrolled => "enrolled",
+        State::Enrolling => "enrolling",
+        State::Failed(_) => "failed",
+        State::Out => "out",
+        State::Withdrawing => "withdrawing",
+    }
+}
+
+fn seconds_until(at: SystemTime, now: SystemTime) -> i64 {
+    let whole = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match at.duration_since(now) {
+        Ok(left) => whole(left),
+        Err(over) => -whole(over.duration()),
+    }
+}
