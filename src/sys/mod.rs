@@ -18,6 +18,7 @@ pub mod sock_diag;
 pub mod socket;
 pub mod splice;
 pub mod sysctl;
+pub mod terminal;
 
 #[cfg(test)]
 pub(crate) mod kernel_tests;

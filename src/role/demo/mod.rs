@@ -6,4 +6,9 @@
 pub mod app;
 pub mod claims;
 pub mod lab;
+pub mod mesh;
 pub mod progress;
+mod run;
+mod tries;
+
+pub use run::run;

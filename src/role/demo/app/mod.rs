@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod flood;
+pub mod page;
 mod pattern;
 mod server;
 mod trickle;

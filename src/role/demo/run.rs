@@ -1,0 +1,122 @@
+//! The demonstration: claims are tried one after the other and written into a table.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::claims::{self, Row};
+use super::lab::{Kept, Lab, Topology};
+use super::mesh::Mesh;
+use super::progress::Progress;
+use super::tries::Tries;
+use crate::sys::child::Bond;
+
+/// Name of the lab; namespaces are called `culvert-demo-client` and so on.
+const PREFIX: &str = "culvert-demo";
+/// Where manifests, CA and logs are, while the demonstration runs.
+const DIRECTORY: &str = "/run/culvert-demo";
+const READY: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the demonstration; `keep` leaves the lab running. Fails when a claim does not hold.
+pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        nix::unistd::Uid::effective().is_root(),
+        "the demonstration makes network namespaces, which needs root: run it with sudo"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stopped = async {
+            let mut signals = crate::runtime::signal::Signals::catch()?;
+            anyhow::Ok(signals.next().await)
+        };
+        tokio::select! {
+            result = demonstrate(keep) => result,
+            signal = stopped => {
+                // What was built is dropped with the future above, and takes itself away.
+                let signal = signal.context("cannot catch signals")?;
+                anyhow::bail!("{signal}: the demonstration was stopped, and what it had made is removed")
+            }
+        }
+    })
+}
+
+async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
+    let progress = Progress::on_stderr();
+    // A lab that was kept by an earlier run goes first.
+    Lab::sweep(PREFIX, Kept::Remove)?;
+    let directory = fresh_directory()?;
+    let step = progress.step("building two nodes and five pods in network namespaces");
+    let bond = if keep { Bond::Free } else { Bond::Ours };
+    let binary = Path::new("/proc/self/exe").canonicalize().context("cannot find this program's own file")?;
+    let mut mesh = Mesh::build(PREFIX, &Topology::demo(), &directory, &binary, bond)?;
+    step.done();
+    say(&format!("manifests: {}", mesh.manifests().directory().display()))?;
+    let step = progress.step("starting a node daemon on each node");
+    for node in ["node-a", "node-b"] {
+        mesh.start_node(node, &[])?;
+    }
+    for node in ["node-a", "node-b"] {
+        mesh.ready(node, READY).await?;
+    }
+    step.done();
+    let step = progress.step("trying the claims");
+    let rows = Tries::new(&mesh).all().await?;
+    step.done();
+    show(&rows)?;
+    let held = claims::all_ok(&rows);
+    if keep {
+        say(&directions(&mesh))?;
+        mesh.keep()?;
+    } else {
+        let step = progress.step("taking everything away");
+        mesh.teardown(GRACE)?;
+        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+        step.done();
+    }
+    let total = rows.len();
+    let good = rows.iter().filter(|row| row.ok).count();
+    say(&format!("{good} of {total} claims hold"))?;
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn fresh_directory() -> anyhow::Result<PathBuf> {
+    let directory = PathBuf::from(DIRECTORY);
+    let use_it = || format!("cannot use {}", directory.display());
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).with_context(use_it)?;
+    }
+    std::fs::create_dir_all(&directory).with_context(use_it)?;
+    Ok(directory)
+}
+
+fn directions(mesh: &Mesh) -> String {
+    format!(
+        "\nThe lab is running. Change a manifest in {} and watch it apply:\n\
+         \x20 ip netns exec {PREFIX}-client curl -s http://{}:8080/\n\
+         \x20 tail -f {}\n\
+         \x20 ip netns exec {PREFIX}-node-a curl -s http://127.0.0.1:15000/pods\n\
+         The next `culvert demo` takes it away.",
+        mesh.manifests().directory().display(),
+        mesh.pod("server").map(|pod| pod.plan.v4.to_string()).unwrap_or_default(),
+        mesh.log_of("node-a").display(),
+    )
+}
+
+fn show(rows: &[Row]) -> anyhow::Result<()> {
+    let width = terminal_width();
+    let mut out = anstream::stdout().lock();
+    write!(out, "\n{}\n", claims::render(rows, width)).context("cannot write to stdout")
+}
+
+/// Wide when nobody looks: a file has no edge.
+fn terminal_width() -> usize {
+    crate::sys::terminal::width().unwrap_or(240)
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}").context("cannot write to stdout")
+}
