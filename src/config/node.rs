@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::raw::{ConfigError, Effective};
 use super::value;
+use crate::hbone::settings::STREAM_WINDOW;
 use crate::telemetry::log;
 
 /// How a pod's traffic is redirected.
@@ -39,7 +40,6 @@ pub struct NodeSettings {
     pub manifests: PathBuf,
     pub node: String,
     pub ca_dir: PathBuf,
-    pub state_dir: PathBuf,
     pub trust_domain: String,
     pub cluster: String,
     pub cluster_domain: String,
@@ -56,12 +56,8 @@ pub struct NodeSettings {
     pub verify_interval: Duration,
     pub policy_wait: Duration,
     pub connect_timeout: Duration,
-    pub handshake_timeout: Duration,
-    /// Bytes, between 64 KiB less one and 2^31 - 1 (RFC 9113, section 6.5.2).
-    pub stream_window: u32,
-    /// Bytes a pod; at least one stream's window.
+    /// Bytes a pod; at least one stream's first window.
     pub window_budget: u64,
-    pub pool_streams: NonZeroUsize,
     pub pool_idle: Duration,
     pub max_connections_per_pod: NonZeroUsize,
     pub metrics_series: usize,
@@ -74,9 +70,6 @@ pub struct NodeSettings {
     /// `None` takes one for each processor.
     pub data_threads: Option<NonZeroUsize>,
 }
-
-/// HTTP/2's own initial window. A smaller one would throttle before the first byte.
-const MIN_WINDOW: u32 = 65_535;
 
 // === impl NodeSettings ===
 
@@ -93,7 +86,6 @@ impl TryFrom<&Effective> for NodeSettings {
             manifests: path("manifests")?,
             node: text("node")?,
             ca_dir: path("ca-dir")?,
-            state_dir: path("state-dir")?,
             trust_domain: text("trust-domain")?,
             cluster: text("cluster")?,
             cluster_domain: text("cluster-domain")?,
@@ -121,10 +113,7 @@ impl TryFrom<&Effective> for NodeSettings {
             verify_interval: duration("verify-interval")?,
             policy_wait: duration("policy-wait")?,
             connect_timeout: duration("connect-timeout")?,
-            handshake_timeout: duration("handshake-timeout")?,
-            stream_window: window(all.read("stream-window", value::bytes)?)?,
             window_budget: all.read("window-budget", value::bytes)?,
-            pool_streams: all.read("pool-streams", value::positive)?,
             pool_idle: duration("pool-idle")?,
             max_connections_per_pod: all.read("max-connections-per-pod", value::positive)?,
             metrics_series: all.read("metrics-series", value::count)?,
@@ -146,8 +135,8 @@ impl TryFrom<&Effective> for NodeSettings {
 impl NodeSettings {
     fn consistent(self) -> Result<Self, ConfigError> {
         let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
-        if self.window_budget < u64::from(self.stream_window) {
-            return contradiction("window-budget is smaller than stream-window: a pod could not have one connection");
+        if self.window_budget < u64::from(STREAM_WINDOW) {
+            return contradiction("window-budget must be at least 256KiB: the window of one stream");
         }
         let addresses = [self.admin_address, self.metrics_address, self.ready_address];
         for (place, address) in addresses.iter().enumerate() {
@@ -157,12 +146,6 @@ impl NodeSettings {
         }
         Ok(self)
     }
-}
-
-fn window(bytes: u64) -> Result<u32, ConfigError> {
-    let window = u32::try_from(bytes).ok().filter(|window| (MIN_WINDOW..1 << 31).contains(window));
-    let refused = || ConfigError::Contradiction("stream-window must be from 64KiB to less than 2GiB".to_owned());
-    window.ok_or_else(refused)
 }
 
 #[cfg(test)]

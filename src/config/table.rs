@@ -59,13 +59,6 @@ pub const NODE: &[Setting] = &[
         "Made with a root of its own when it is empty; nodes that share it trust each other, and it outlives a reboot",
     ),
     setting(
-        "state-dir",
-        Kind::Path,
-        "/var/run/culvert",
-        "Directory of what the process keeps while the node is up",
-        "Cleared by a reboot, as network namespaces are",
-    ),
-    setting(
         "trust-domain",
         Kind::Name,
         "cluster.local",
@@ -166,32 +159,11 @@ pub const NODE: &[Setting] = &[
         "Two retransmissions of the first packet pass within 7 s",
     ),
     setting(
-        "handshake-timeout",
-        Kind::Period,
-        "10s",
-        "How long a TLS handshake, or the answer to a CONNECT, may take",
-        "A peer that stalls holds a task and a socket for this long",
-    ),
-    setting(
-        "stream-window",
-        Kind::Bytes,
-        "256KiB",
-        "Receive window that a tunnel's stream starts with",
-        "Fills 1 Gbit/s at 2 ms; grows under window-budget when the app keeps up",
-    ),
-    setting(
         "window-budget",
         Kind::Bytes,
         "64MiB",
-        "Receive windows of one pod together",
+        "Receive windows of one pod's tunnels together",
         "Bounds a pod's buffered bytes: memory is at most pods × this, when every app stalls at once",
-    ),
-    setting(
-        "pool-streams",
-        Kind::Positive,
-        "100",
-        "Connections that share one tunnel",
-        "As many as common HTTP/2 servers allow; more sit on one TCP connection and one processor",
     ),
     setting(
         "pool-idle",

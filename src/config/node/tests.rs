@@ -14,7 +14,6 @@ fn settings(pairs: &[(&'static str, &str)]) -> Result<NodeSettings, ConfigError>
 fn defaults() {
     let settings = settings(&[]).unwrap();
     assert_eq!(settings.leaf_ttl, Duration::from_secs(86_400));
-    assert_eq!(settings.stream_window, 256 << 10);
     assert_eq!(settings.window_budget, 64 << 20);
     assert_eq!(settings.ipv6, Ipv6::Auto);
     assert_eq!(settings.data_threads, None);
@@ -57,9 +56,7 @@ fn contradictions_are_refused() {
         let error = settings(pairs).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
-    check(&[("window-budget", "64KiB")], "window-budget is smaller");
-    check(&[("stream-window", "1KiB")], "from 64KiB");
-    check(&[("stream-window", "2GiB"), ("window-budget", "8GiB")], "less than 2GiB");
+    check(&[("window-budget", "64KiB")], "at least 256KiB");
     check(&[("metrics-address", "127.0.0.1:15000")], "must differ");
     assert!(settings(&[("metrics-address", "127.0.0.1:0"), ("ready-address", "127.0.0.1:0")]).is_ok());
 }

@@ -19,7 +19,8 @@ fn line(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn flags_outweigh_the_environment_and_so_on() {
-    let file = file("leaf-ttl: 3h\nlog-level: warn\nnetwork: three\nsame-node-lane: false\npool-streams: 7\n").unwrap();
+    let file =
+        file("leaf-ttl: 3h\nlog-level: warn\nnetwork: three\nsame-node-lane: false\nmetrics-series: 7\n").unwrap();
     let environment = environment(&[("CULVERT_LEAF_TTL", "2h"), ("CULVERT_LOG_LEVEL", "debug")]);
     let flags = BTreeMap::from([("leaf-ttl", "1h".to_owned())]);
     let all = Effective::resolve(NODE, &flags, &environment, Some(&file)).unwrap();
@@ -31,7 +32,7 @@ fn flags_outweigh_the_environment_and_so_on() {
     check("log-level", "debug", "CULVERT_LOG_LEVEL");
     check("network", "three", "culvert.yaml: network");
     check("same-node-lane", "false", "culvert.yaml: same-node-lane");
-    check("pool-streams", "7", "culvert.yaml: pool-streams");
+    check("metrics-series", "7", "culvert.yaml: metrics-series");
     check("cluster", "Kubernetes", "default");
     assert_eq!(all.value("manifests"), None);
 }

@@ -110,7 +110,8 @@ async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize
                 }
                 count(read);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            // The room is the connection's: others may want it while this one has nothing to say.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => send.give_up_room(),
             Err(e) => return Err(Stop::Socket(e)),
         }
     }
