@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::Failure;
 use super::relay::Meter;
+use crate::model::service::Service;
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 use crate::telemetry::access::Road;
@@ -32,6 +33,8 @@ pub struct Facts {
     pub server_identity: Option<Identity>,
     pub source: Option<Arc<Workload>>,
     pub target: Option<Arc<Workload>>,
+    /// The service whose address was dialled.
+    pub service: Option<Arc<Service>>,
 }
 
 /// One connection as one reporter sees it.

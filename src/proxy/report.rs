@@ -154,7 +154,7 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
         source: party(facts.client, &facts.source, &facts.client_identity),
         destination: party(address, &facts.target, &facts.server_identity),
         hbone_address,
-        service: None,
+        service: facts.service.as_ref().map(|service| Arc::clone(&service.hostname)),
         road: if refused { Road::Refused } else { facts.road },
         connection_security_policy: security(facts).as_str(),
         bytes_sent,
@@ -189,9 +189,9 @@ fn labels(facts: &Facts) -> TrafficLabels {
         reporter: facts.reporter,
         source: peer(facts.source.as_deref(), facts.client_identity.as_ref()),
         destination: peer(facts.target.as_deref(), facts.server_identity.as_ref()),
-        destination_service: None,
-        destination_service_namespace: None,
-        destination_service_name: None,
+        destination_service: facts.service.as_ref().map(|service| Arc::clone(&service.hostname)),
+        destination_service_namespace: facts.service.as_ref().map(|service| Arc::clone(&service.namespace)),
+        destination_service_name: facts.service.as_ref().map(|service| Arc::clone(&service.name)),
         security: security(facts),
     }
 }

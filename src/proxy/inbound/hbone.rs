@@ -94,6 +94,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         server_identity: Some(pod.identity.clone()),
         source: view.workload_at(&pod.shared.config.network, peers.client.ip()).cloned(),
         target: own.clone(),
+        service: None,
     };
     drop(view);
     // Listed before it is judged, so that a policy that changes meanwhile finds it.

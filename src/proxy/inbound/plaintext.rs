@@ -35,6 +35,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         server_identity: None,
         source: view.workload_at(&shared.config.network, client.ip()).cloned(),
         target: pod.workload(&view).cloned(),
+        service: None,
     };
     drop(view);
     let open = shared.report.open_one(accepted, facts, &pod.arrived);

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::{express, plain, tunnel};
+use crate::model::service::Service;
 use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
@@ -26,6 +27,8 @@ pub(super) struct Captured {
     pub(super) accepted: Instant,
     /// The pod's own record.
     pub(super) source: Option<Arc<Workload>>,
+    /// The service whose address was dialled.
+    pub(super) service: Option<Arc<Service>>,
 }
 
 /// Carries one captured connection to its end.
@@ -42,8 +45,12 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     let facts = RouteFacts { network: &config.network, destination, same_node: neighbour.is_some() };
     let route = outbound(&facts, &view);
     let source = pod.workload(&view).cloned();
+    let service = view.service_at(&config.network, destination.ip()).cloned();
     drop(view);
-    let captured = Captured { pod, stream, client, destination, accepted, source };
+    if let (Route::Passthrough, Some(service)) = (&route, &service) {
+        pod.shared.plain_services.tell(service);
+    }
+    let captured = Captured { pod, stream, client, destination, accepted, source, service };
     match (route, neighbour) {
         (Route::Passthrough, _) => plain::carry(captured, None).await,
         (Route::Direct { workload }, _) => plain::carry(captured, Some(workload)).await,
@@ -72,6 +79,7 @@ impl Captured {
             server_identity: None,
             source: self.source.clone(),
             target,
+            service: self.service.clone(),
         }
     }
 
