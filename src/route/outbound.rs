@@ -1,6 +1,6 @@
 //! The road of a connection that a pod opens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::mesh::View;
@@ -13,10 +13,18 @@ use crate::model::workload::{Tunnel, Workload};
 pub struct Facts<'a> {
     /// The network that the pod's node is on.
     pub network: &'a str,
+    /// The address that the application's socket has. An application may bind any that its namespace has,
+    /// loopback too; a tunnel is dialled from the pod's own whatever it chose.
+    pub client: IpAddr,
     /// What the application dialled.
     pub destination: SocketAddr,
-    /// The destination is a pod that is enrolled on this node, and the same-node lane is on.
-    pub same_node: bool,
+    /// Where the captured connection was accepted.
+    pub listener: SocketAddr,
+    /// Who the pod is that is enrolled on this node with the destination's address; nobody when the same-node
+    /// lane is off.
+    pub neighbour: Option<&'a Identity>,
+    /// The addresses of the pod that opened the connection.
+    pub own: &'a [IpAddr],
 }
 
 /// The road.
@@ -58,9 +66,14 @@ pub enum Refusal {
 
 /// Decides the road of one connection.
 pub fn outbound(facts: &Facts<'_>, view: &View) -> Route {
-    let Facts { network, destination, same_node } = *facts;
+    let Facts { network, client, destination, listener, neighbour, own } = *facts;
     let workload = view.workload_at(network, destination.ip());
     let in_mesh = workload.is_some_and(|workload| workload.tunnel == Tunnel::Hbone);
+    // Connection tracking also answers for a connection that nobody redirected, with the address that it came to.
+    // Dialled again, it would come back here: on whichever address of the namespace the listener was called.
+    if destination == listener {
+        return Route::Refuse(Refusal::Loop);
+    }
     // A pod's own listeners are only ever called by proxies. A port of that number outside of the
     // mesh belongs to somebody else and is none of our business.
     if ports::is_ours(destination.port()) && (in_mesh || destination.ip().is_loopback()) {
@@ -69,7 +82,11 @@ pub fn outbound(facts: &Facts<'_>, view: &View) -> Route {
     let Some(workload) = workload.map(Arc::clone) else { return Route::Passthrough };
     match workload.tunnel {
         Tunnel::None => Route::Direct { workload },
-        Tunnel::Hbone if same_node => Route::Express { workload },
+        // The lane asks what the wire would: the identity that a handshake would have to prove, and a source
+        // address that the destination would see. Who does not fit takes the tunnel, which finds out.
+        Tunnel::Hbone if own.contains(&client) && neighbour.is_some_and(|pod| *pod == workload.identity()) => {
+            Route::Express { workload }
+        }
         Tunnel::Hbone => Route::Hbone(Hbone {
             hop: SocketAddr::new(destination.ip(), ports::HBONE),
             authority: destination,

@@ -39,10 +39,18 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         pod.shared.report.refused(Reporter::Source, &pod, client, &Failure::Uncaptured);
         return;
     };
+    let Ok(listener) = stream.local_addr().map(socket::canonical) else { return };
     let view = pod.shared.mesh.view();
     let config = &pod.shared.config;
     let neighbour = config.same_node_lane.then(|| pod.shared.local.at(destination.ip())).flatten();
-    let facts = RouteFacts { network: &config.network, destination, same_node: neighbour.is_some() };
+    let facts = RouteFacts {
+        network: &config.network,
+        client: client.ip(),
+        destination,
+        listener,
+        neighbour: neighbour.as_ref().map(|pod| pod.identity()),
+        own: &pod.pod.addresses,
+    };
     let route = outbound(&facts, &view);
     let source = pod.workload(&view).cloned();
     let service = view.service_at(&config.network, destination.ip()).cloned();
@@ -55,7 +63,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         (Route::Passthrough, _) => plain::carry(captured, None).await,
         (Route::Direct { workload }, _) => plain::carry(captured, Some(workload)).await,
         (Route::Express { workload }, Some(neighbour)) => express::carry(captured, workload, neighbour).await,
-        // `same_node` is only ever true with a neighbour.
+        // The lane is only ever chosen with a neighbour.
         (Route::Express { workload }, None) => {
             captured.refuse(&Failure::UnknownWorkload { to: destination }, Some(workload))
         }

@@ -24,8 +24,17 @@ fn workload(name: &str, address: &str, tunnel: Tunnel) -> Workload {
     }
 }
 
-/// The road in words, so that a table of them can be read.
+const OWN: &str = "10.0.0.7";
+
+/// The road of a plain connection. `same_node`: the destination's pod is enrolled here.
+#[track_caller]
 fn check(destination: &str, same_node: bool, expect: &str) {
+    check_from(OWN, destination, same_node.then_some("meshed"), expect);
+}
+
+/// The road in words, so that a table of them can be read.
+#[track_caller]
+fn check_from(client: &str, destination: &str, neighbour: Option<&str>, expect: &str) {
     let (mut writer, reader) = mesh::channel();
     writer.replace(State {
         workloads: vec![
@@ -35,7 +44,16 @@ fn check(destination: &str, same_node: bool, expect: &str) {
         ],
         ..State::default()
     });
-    let facts = Facts { network: "", destination: destination.parse().unwrap(), same_node };
+    let neighbour = neighbour.map(|account| Identity::new("cluster.local", "shop", account));
+    let own = [OWN.parse().unwrap()];
+    let facts = Facts {
+        network: "",
+        client: client.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        listener: "127.0.0.1:15001".parse().unwrap(),
+        neighbour: neighbour.as_ref(),
+        own: &own,
+    };
     let road = match outbound(&facts, &reader.view()) {
         Route::Direct { workload } => format!("direct {}", workload.name),
         Route::Express { workload } => format!("express {}", workload.name),
@@ -46,7 +64,7 @@ fn check(destination: &str, same_node: bool, expect: &str) {
         Route::Passthrough => "passthrough".into(),
         Route::Refuse(Refusal::Loop) => "loop".into(),
     };
-    assert_eq!(road, expect, "{destination}, same node {same_node}");
+    assert_eq!(road, expect, "{client} to {destination}, here {neighbour:?}");
 }
 
 #[test]
@@ -74,9 +92,47 @@ fn our_own_listeners_are_never_called() {
 }
 
 #[test]
+fn the_lane_is_only_for_whom_the_tunnel_would_be_the_same() {
+    let tunnel = "hbone meshed 10.0.0.1:15008 10.0.0.1:80 spiffe://cluster.local/ns/shop/sa/meshed";
+    check_from(OWN, "10.0.0.1:80", Some("meshed"), "express meshed");
+    // A pod that had the address before: its identity is not the one that the mesh names.
+    check_from(OWN, "10.0.0.1:80", Some("predecessor"), tunnel);
+    // Bound by the application to show the destination an address that is not its pod's.
+    check_from("127.0.0.1", "10.0.0.1:80", Some("meshed"), tunnel);
+    check_from("10.0.0.99", "10.0.0.1:80", Some("meshed"), tunnel);
+}
+
+#[test]
+fn a_connection_that_nobody_redirected_is_not_dialled_again() {
+    let (_writer, reader) = mesh::channel();
+    for (listener, expect) in [
+        // An address of the namespace that the mesh knows nothing of.
+        ("192.168.9.1:15001", Route::Refuse(Refusal::Loop)),
+        ("127.0.0.1:15001", Route::Passthrough),
+    ] {
+        let facts = Facts {
+            network: "",
+            client: OWN.parse().unwrap(),
+            destination: "192.168.9.1:15001".parse().unwrap(),
+            listener: listener.parse().unwrap(),
+            neighbour: None,
+            own: &[],
+        };
+        assert_eq!(outbound(&facts, &reader.view()), expect, "{listener}");
+    }
+}
+
+#[test]
 fn another_network_is_another_mesh() {
     let (mut writer, reader) = mesh::channel();
     writer.replace(State { workloads: vec![workload("meshed", "10.0.0.1", Tunnel::Hbone)], ..State::default() });
-    let facts = Facts { network: "other", destination: "10.0.0.1:80".parse().unwrap(), same_node: false };
+    let facts = Facts {
+        network: "other",
+        client: OWN.parse().unwrap(),
+        destination: "10.0.0.1:80".parse().unwrap(),
+        listener: "127.0.0.1:15001".parse().unwrap(),
+        neighbour: None,
+        own: &[],
+    };
     assert_eq!(outbound(&facts, &reader.view()), Route::Passthrough);
 }
