@@ -57,7 +57,7 @@ pub(super) async fn accept(
                     warned = true;
                 }
                 drop(pod);
-                tokio::time::sleep(PAUSE).await;
+                drop(tokio::time::timeout(PAUSE, stop.cancelled()).await);
             }
         }
     }

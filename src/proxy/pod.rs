@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accept::{Handle, accept};
 use super::connections::Connections;
@@ -57,7 +59,14 @@ pub struct PodProxy {
     pub(super) tasks: Tasks,
     /// The accept loops end with it.
     accepting: CancellationToken,
+    /// The accept loops.
+    listening: TaskTracker,
 }
+
+/// How often a pod that closes looks whether its neighbours' connections have ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// What a connection that was told to end may take for it.
+const LAST: Duration = Duration::from_secs(1);
 
 // === impl Listeners ===
 
@@ -101,6 +110,7 @@ impl PodProxy {
             arrived: Arc::default(),
             shared: Arc::clone(shared),
             accepting: tasks.draining().child_token(),
+            listening: TaskTracker::new(),
             pod,
             netns,
             certificate,
@@ -109,6 +119,8 @@ impl PodProxy {
         let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
         let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
         let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
+        // Before the first connection: revocation looks for connections in the pods that are listed.
+        shared.local.add(&proxy);
         for (listeners, reporter, handle) in [
             (listeners.outbound, Reporter::Source, outbound),
             (listeners.plaintext, Reporter::Destination, plaintext),
@@ -118,7 +130,6 @@ impl PodProxy {
                 proxy.serve(listener, reporter, handle)?;
             }
         }
-        shared.local.add(&proxy);
         Ok(proxy)
     }
 
@@ -131,7 +142,7 @@ impl PodProxy {
         let _in_data_pool = self.shared.data.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let accept = accept(Arc::downgrade(self), reporter, listener, self.accepting.clone(), handle);
-        drop(self.shared.data.spawn(accept));
+        drop(self.listening.spawn_on(accept, &self.shared.data));
         Ok(())
     }
 
@@ -165,12 +176,35 @@ impl PodProxy {
         self.opened.is_empty() && self.arrived.is_empty()
     }
 
-    /// Stops accepting, asks peers to open nothing more, waits until `deadline`, then cuts.
+    /// It accepts nothing more, and its neighbours' connections go elsewhere.
+    pub fn is_closing(&self) -> bool {
+        self.accepting.is_cancelled()
+    }
+
+    /// Stops accepting, asks peers to open nothing more, waits until `deadline`, then cuts. When it returns, the
+    /// pod's ports are free and none of its connections lives.
     pub async fn close(&self, deadline: Duration) {
-        self.shared.local.remove(self);
+        let until = Instant::now() + deadline;
         self.accepting.cancel();
+        self.listening.close();
+        self.listening.wait().await;
         self.tasks.drain(deadline).await;
+        // The same-node lane's connections to this pod are tasks of the pods that opened them.
+        self.emptied(until).await;
+        for connection in self.arrived.all() {
+            connection.end(Failure::Drained);
+        }
+        self.emptied(Instant::now() + LAST).await;
+        // Only now: until here, policy that changes still ends what it no longer permits.
+        self.shared.local.remove(self);
         self.tunnels.close();
+    }
+
+    /// Waits until no connection to this pod is left, or until `until`, or until everything is cut.
+    async fn emptied(&self, until: Instant) {
+        while !self.arrived.is_empty() && Instant::now() < until && !self.shared.force.is_cancelled() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// This pod's own record in `view`.
@@ -265,3 +299,6 @@ impl DialError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

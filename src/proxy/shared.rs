@@ -55,7 +55,14 @@ pub struct Shared {
 /// The enrolled pods of this node by address. Readers never wait for a writer.
 #[derive(Default)]
 pub struct LocalPods {
-    by_address: ArcSwap<HashMap<IpAddr, Weak<PodProxy>>>,
+    known: ArcSwap<Known>,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    /// Every pod that is not closed yet. One whose address a successor has taken is only here.
+    all: Vec<Weak<PodProxy>>,
+    by_address: HashMap<IpAddr, Weak<PodProxy>>,
 }
 
 /// Says once of each service that calls to its address are not carried by the mesh yet.
@@ -94,35 +101,35 @@ impl Shared {
 // === impl LocalPods ===
 
 impl LocalPods {
-    /// The enrolled pod that has `ip`.
+    /// The enrolled pod that has `ip`; not one that is closing.
     pub fn at(&self, ip: IpAddr) -> Option<Arc<PodProxy>> {
-        self.by_address.load().get(&ip)?.upgrade()
+        self.known.load().by_address.get(&ip)?.upgrade().filter(|pod| !pod.is_closing())
     }
 
-    /// Every enrolled pod, each once.
+    /// Every enrolled pod, each once; also those that are closing, while they have connections.
     pub fn all(&self) -> Vec<Arc<PodProxy>> {
-        let pods = self.by_address.load();
-        let first =
-            |(ip, pod): (&IpAddr, &Weak<PodProxy>)| pod.upgrade().filter(|pod| pod.pod().addresses.first() == Some(ip));
-        pods.iter().filter_map(first).collect()
+        self.known.load().all.iter().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn add(&self, pod: &Arc<PodProxy>) {
-        self.by_address.rcu(|pods| {
-            let mut pods = HashMap::clone(pods);
+        self.known.rcu(|known| {
+            let mut known = Known::clone(known);
+            known.all.push(Arc::downgrade(pod));
             for ip in &pod.pod().addresses {
-                pods.insert(*ip, Arc::downgrade(pod));
+                known.by_address.insert(*ip, Arc::downgrade(pod));
             }
-            pods
+            known
         });
     }
 
     /// Takes out what still belongs to `pod`; a successor at the same address stays.
     pub(super) fn remove(&self, pod: &PodProxy) {
-        self.by_address.rcu(|pods| {
-            let mut pods = HashMap::clone(pods);
-            pods.retain(|_, held| !std::ptr::eq(held.as_ptr(), pod) && held.strong_count() > 0);
-            pods
+        let stays = |held: &Weak<PodProxy>| !std::ptr::eq(held.as_ptr(), pod) && held.strong_count() > 0;
+        self.known.rcu(|known| {
+            let mut known = Known::clone(known);
+            known.all.retain(stays);
+            known.by_address.retain(|_, held| stays(held));
+            known
         });
     }
 }

@@ -99,8 +99,13 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     drop(view);
     // Listed before it is judged, so that a policy that changes meanwhile finds it.
     let open = pod.shared.report.open_one(accepted, facts, &pod.arrived);
+    let connection = Arc::clone(open.connection());
     let dialled = tokio::select! {
         dialled = dial(&pod, &peers, destination) => dialled,
+        why = connection.ended() => {
+            incoming.refuse(refusal(why));
+            return open.close(Err(why), true);
+        }
         // The client has given up: nobody waits for the application.
         _ = incoming.abandoned() => {
             return open.close(Err(&Failure::Drained), true);
@@ -108,14 +113,18 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     };
     match dialled {
         Err(why) => {
-            incoming.refuse(match why.status() {
-                400 => Refusal::BadRequest,
-                401 => Refusal::Refused,
-                _ => Refusal::Unavailable,
-            });
+            incoming.refuse(refusal(&why));
             open.close(Err(&why), true);
         }
         Ok(server) => relay(incoming, &server, own.as_deref(), open).await,
+    }
+}
+
+fn refusal(why: &Failure) -> Refusal {
+    match why.status() {
+        400 => Refusal::BadRequest,
+        401 => Refusal::Refused,
+        _ => Refusal::Unavailable,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::authz::Request;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{ended_or, joined::join};
+use crate::proxy::relay::{ended_or, joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
@@ -49,8 +49,8 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         let permit = pod.admit(&Request { peer: None, source: client.ip(), destination }).await?;
         pod.dial_app(permit, to, client.ip()).await
     };
-    let (result, refused) = match dialled.await {
-        Err(why) => (Err(why.into()), true),
+    let (result, refused) = match unless_ended(&[&connection], dialled).await {
+        Err(why) => (Err(why), true),
         Ok(server) => {
             let result = ended_or(&[&connection], join(&stream, &server, &shared.pipes, &connection.meter)).await;
             if result.is_err() {

@@ -9,7 +9,7 @@ use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{ended_or, joined::join};
+use crate::proxy::relay::{ended_or, joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::access::Road;
@@ -38,13 +38,17 @@ pub(super) async fn carry(captured: Captured, target: Arc<Workload>, neighbour: 
             Inbound::Loop => return Err(Failure::Loop),
             Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
         }
+        // Looked at after it was listed: whoever closes the pod ends what is listed then.
+        if neighbour.is_closing() {
+            return Err(Failure::Drained);
+        }
         let permit = neighbour.admit(&request).await?;
         neighbour.dial_app(permit, destination, client.ip()).await
     };
-    let (result, refused) = match dialled.await {
-        Err(why) => (Err(why.into()), true),
+    let ends: Vec<_> = connections.iter().collect();
+    let (result, refused) = match unless_ended(&ends, dialled).await {
+        Err(why) => (Err(why), true),
         Ok(server) => {
-            let ends: Vec<_> = connections.iter().collect();
             let result = ended_or(&ends, join(&captured.stream, &server, &shared.pipes, &connections[0].meter)).await;
             if result.is_err() {
                 reset_on_close(&server);

@@ -85,6 +85,14 @@ pub async fn ended_or<'a>(
     connections: &[&'a Arc<Connection>],
     relay: impl Future<Output = Result<(), Broken>>,
 ) -> Result<(), Ended<'a>> {
+    unless_ended(connections, async { relay.await.map_err(Failure::from) }).await
+}
+
+/// Does `work` for connections that are listed, unless one of them is ended from outside before it is done.
+pub async fn unless_ended<'a, T>(
+    connections: &[&'a Arc<Connection>],
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Ended<'a>> {
     let cut = async {
         match connections {
             [] => std::future::pending().await,
@@ -98,7 +106,7 @@ pub async fn ended_or<'a>(
     tokio::select! {
         biased;
         why = cut => Err(Ended::Cut(why)),
-        result = relay => result.map_err(|broken| Ended::Failed(broken.into())),
+        result = work => result.map_err(Ended::Failed),
     }
 }
 
@@ -110,11 +118,5 @@ impl AsRef<Failure> for Ended<'_> {
             Self::Cut(why) => why,
             Self::Failed(why) => why,
         }
-    }
-}
-
-impl From<Failure> for Ended<'_> {
-    fn from(why: Failure) -> Self {
-        Self::Failed(why)
     }
 }

@@ -6,4 +6,4 @@ pub mod joined;
 mod meter;
 pub mod tunnelled;
 
-pub use meter::{Broken, Ended, Meter, Side, ended_or};
+pub use meter::{Broken, Ended, Meter, Side, ended_or, unless_ended};

@@ -1,0 +1,147 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::identity::certs;
+use crate::identity::source::{CertSource, Issued, SourceError};
+use crate::mesh;
+use crate::proxy::connections::{Connection, Facts};
+use crate::proxy::outbound::TunnelConfig;
+use crate::proxy::relay::Meter;
+use crate::proxy::report::Report;
+use crate::proxy::shared::{Config, LocalPods};
+use crate::runtime::Panics;
+use crate::sys::splice::PipePool;
+use crate::telemetry::access::Road;
+use crate::telemetry::metrics::{self, Metrics};
+
+/// A certificate source that has none.
+struct Away;
+
+impl CertSource for Away {
+    async fn fetch(&self, _: &Identity) -> Result<Issued, SourceError> {
+        Err(SourceError::Unavailable("away".into()))
+    }
+}
+
+fn shared() -> Arc<Shared> {
+    let (_, mesh) = mesh::channel();
+    let force = CancellationToken::new();
+    Arc::new(Shared {
+        config: Config {
+            network: "".into(),
+            same_node_lane: true,
+            policy_wait: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(10),
+            mark: 0,
+            connections_per_pod: 64,
+            tunnels: TunnelConfig { pool: crate::hbone::pool::Config::default(), window_budget: 1 << 20 },
+        },
+        mesh,
+        local: LocalPods::default(),
+        pipes: PipePool::new(),
+        report: Report { metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"), access_log: false },
+        data: tokio::runtime::Handle::current(),
+        panics: Panics::default(),
+        drain: force.child_token(),
+        force,
+    })
+}
+
+fn pod(name: &str) -> Arc<Pod> {
+    Arc::new(Pod {
+        key: crate::model::name::NamespacedName::new("shop", name),
+        uid: name.into(),
+        service_account: name.into(),
+        node: "a".into(),
+        addresses: vec![address().ip()],
+        host_network: false,
+        finished: false,
+        dataplane_mode: None,
+        has_sidecar: false,
+        netns: None,
+    })
+}
+
+fn address() -> SocketAddr {
+    "10.0.0.1:80".parse().unwrap()
+}
+
+/// A pod in this process's own namespace, and the address of its HBONE listener.
+fn start(shared: &Arc<Shared>, name: &str) -> (Arc<PodProxy>, SocketAddr) {
+    let listen = || vec![socket::listen("127.0.0.1:0".parse().unwrap()).unwrap()];
+    let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen() };
+    let hbone = listeners.hbone[0].local_addr().unwrap();
+    let (certs, _) = certs::Manager::build(certs::Config::system(), Away);
+    let certificate = certs.acquire(&Identity::new("cluster.local", "shop", name));
+    let proxy = PodProxy::start(shared, pod(name), Netns::own().unwrap(), certificate, listeners).unwrap();
+    (proxy, hbone)
+}
+
+/// A connection as a neighbour's task lists it here.
+fn facts() -> Facts {
+    Facts {
+        reporter: Reporter::Destination,
+        road: Road::SameNode,
+        client: "10.0.0.2:40000".parse().unwrap(),
+        destination: address(),
+        hop: None,
+        client_identity: None,
+        server_identity: None,
+        source: None,
+        target: None,
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_closes_takes_its_neighbours_connections_with_it() {
+    let shared = shared();
+    let (pod, _) = start(&shared, "cart");
+    let arrived = pod.arrived().register(Connection::new(facts(), Instant::now(), Arc::new(Meter::default())));
+    let why = Arc::new(Mutex::new(None));
+    let (told, connection) = (Arc::clone(&why), Arc::clone(&arrived));
+    // What the pod that opened it does when it is told.
+    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
+    let relay = tokio::spawn(async move {
+        *told.lock().unwrap() = Some(connection.ended().await.reason());
+        drop(arrived);
+    });
+
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, pod.close(Duration::ZERO)).await.unwrap();
+    tokio::time::timeout(limit, relay).await.unwrap().unwrap();
+    assert_eq!(*why.lock().unwrap(), Some("drained"));
+    assert!(pod.is_idle());
+}
+
+#[tokio::test]
+async fn a_pod_that_closes_is_no_neighbour_and_is_judged_until_it_is_gone() {
+    let shared = shared();
+    let (pod, hbone) = start(&shared, "cart");
+    assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &pod)));
+    let arrived = pod.arrived().register(Connection::new(facts(), Instant::now(), Arc::new(Meter::default())));
+
+    let mut closing = std::pin::pin!(pod.close(Duration::from_secs(60)));
+    tokio::select! {
+        () = &mut closing => panic!("a connection lives"),
+        () = tokio::time::sleep(Duration::from_millis(300)) => {}
+    }
+    assert!(shared.local.at(address().ip()).is_none());
+    assert_eq!(shared.local.all().len(), 1, "revocation finds it");
+    // The port is free for whoever comes next in the same namespace.
+    socket::listen(hbone).unwrap();
+
+    drop(arrived);
+    tokio::time::timeout(Duration::from_secs(20), closing).await.unwrap();
+    assert_eq!(shared.local.all().len(), 0);
+}
+
+#[tokio::test]
+async fn a_successor_at_the_same_address_hides_nobody_from_revocation() {
+    let shared = shared();
+    let ((old, _), (new, _)) = (start(&shared, "old"), start(&shared, "new"));
+    assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &new)));
+    assert_eq!(shared.local.all().len(), 2);
+    old.close(Duration::ZERO).await;
+    assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &new)));
+    assert_eq!(shared.local.all().len(), 1);
+}
