@@ -149,6 +149,12 @@ async fn to_socket(socket: &TcpStream, recv: &mut RecvHalf, count: impl Fn(usize
         // An idle connection keeps no list either.
         chunks = Vec::new();
     }
+    // A FIN ahead of the reset would tell the application that it has everything.
+    if let Some(End::Reset(kind)) = &end
+        && *kind != ResetKind::Cancel
+    {
+        return Err(Stop::Tunnel(*kind));
+    }
     // What came before is written. A shutdown fails only on a socket that is already gone.
     drop(SockRef::from(socket).shutdown(Shutdown::Write));
     match end {
