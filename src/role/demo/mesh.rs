@@ -77,7 +77,8 @@ impl Mesh {
         Ok(Self { programs, nodes: BTreeMap::new(), lab, manifests, directory, binary, bond })
     }
 
-    /// Starts the daemon of `node` with further settings on top of those that the lab needs.
+    /// Starts the daemon of `node` with further settings on top of those that the lab needs; one that is given
+    /// twice is the caller's.
     pub fn start_node(&mut self, node: &str, settings: &[(&str, &str)]) -> Result<(), MeshError> {
         let log = self.log_of(node);
         let path = |name: &str| self.directory.join(name).display().to_string();
@@ -88,8 +89,9 @@ impl Mesh {
             ("ca-dir", path("ca")),
             ("log-format", "json".to_owned()),
         ];
+        let own = own.into_iter().filter(|(key, _)| settings.iter().all(|(given, _)| given != key));
         let given = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
-        for (key, value) in own.into_iter().chain(given) {
+        for (key, value) in own.chain(given) {
             arguments.push(format!("--{key}={value}"));
         }
         let program = Program {
@@ -136,6 +138,16 @@ impl Mesh {
     pub fn stop_node(&mut self, node: &str, grace: Duration) -> Result<bool, MeshError> {
         let Some(mut child) = self.nodes.remove(node) else { return Ok(false) };
         Ok(child.stop(grace)?.success())
+    }
+
+    /// Waits until `node` has ended by itself; its exit code, or `None` when it was killed or still runs.
+    pub fn node_ended(&mut self, node: &str, patience: Duration) -> Result<Option<i32>, MeshError> {
+        let Some(child) = self.nodes.get_mut(node) else { return Ok(None) };
+        let status = child.wait(patience)?;
+        if status.is_some() {
+            self.nodes.remove(node);
+        }
+        Ok(status.and_then(|status| status.code()))
     }
 
     /// Kills `node` as a crash would.

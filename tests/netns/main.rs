@@ -1,0 +1,10 @@
+//! The real program in network namespaces, judged from outside: nodes, pods and the fabric between them are
+//! namespaces, the daemon is the binary that users run, and what is asserted is what applications, the wire, the log,
+//! the metrics and the kernel's own listings show.
+//!
+//! Each test builds a lab of its own under a name of its own and takes it away, also when it fails. Needs root; without
+//! it each test says that it was skipped, and fails where `CI=true`.
+
+mod bed;
+mod roads;
+mod wire;
