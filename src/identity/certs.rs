@@ -31,6 +31,8 @@ pub struct Config {
     pub concurrency: usize,
     /// An answer that takes longer than this counts as a failure, 15 s.
     pub deadline: Duration,
+    /// Hears of every attempt whether it brought a certificate. Must not wait.
+    pub on_attempt: Arc<dyn Fn(bool) + Send + Sync>,
 }
 
 /// Why an attempt at a certificate failed.
@@ -229,6 +231,7 @@ impl Config {
             jitter: Arc::new(crate::tls::random_unit),
             concurrency: 8,
             deadline: Duration::from_secs(15),
+            on_attempt: Arc::new(|_| {}),
         }
     }
 }
@@ -296,6 +299,7 @@ impl<S: CertSource> Manager<S> {
     /// Takes a new certificate into use, or keeps the old one and plans the next attempt.
     fn finish(&self, identity: &Identity, result: Result<Credentials, FetchError>) {
         let now = (self.config.clock)();
+        (self.config.on_attempt)(result.is_ok());
         let mut entries = self.shared.lock();
         // Nobody wants it any more: the result, with its key, is dropped.
         let Some(entry) = entries.get_mut(identity) else { return };

@@ -1,6 +1,7 @@
 //! Tunnels that come to a pod: mutual TLS with the pod's certificate, then one CONNECT a connection.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -15,7 +16,7 @@ use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{Ended, Side, ended_or, tunnelled::join};
+use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
 use crate::proxy::report::Open;
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket;
@@ -144,7 +145,8 @@ async fn relay(incoming: Incoming, server: &TcpStream, own: Option<&Workload>, o
     let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
         return open.close(Err(&Failure::Drained), true);
     };
-    let result = ended_or(&[&connection], join(server, Side::Server, stream, &connection.meter)).await;
+    let relay = pin!(join(server, Side::Server, stream, &connection.meter));
+    let result = unless_ended(&[&connection], relay).await;
     if let Err(Ended::Cut(_)) = &result {
         socket::reset_on_close(server);
     }

@@ -1,6 +1,7 @@
 //! Plaintext that was redirected on its way into the pod. It has no identity; policy may still admit it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -10,7 +11,7 @@ use crate::authz::Request;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{ended_or, joined::join, unless_ended};
+use crate::proxy::relay::{joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
@@ -40,19 +41,24 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     drop(view);
     let open = shared.report.open_one(accepted, facts, &pod.arrived);
     let connection = Arc::clone(open.connection());
-    let dialled = async {
-        let to = match inbound(destination, &pod.pod.addresses) {
-            Inbound::Here(to) => to,
-            Inbound::Loop => return Err(Failure::Loop),
-            Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
-        };
-        let permit = pod.admit(&Request { peer: None, source: client.ip(), destination }).await?;
-        pod.dial_app(permit, to, client.ip()).await
+    // A block of its own: the dial's memory is free again while bytes are carried.
+    let dialled = {
+        let dial = pin!(async {
+            let to = match inbound(destination, &pod.pod.addresses) {
+                Inbound::Here(to) => to,
+                Inbound::Loop => return Err(Failure::Loop),
+                Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
+            };
+            let permit = pod.admit(&Request { peer: None, source: client.ip(), destination }).await?;
+            pod.dial_app(permit, to, client.ip()).await
+        });
+        unless_ended(&[&connection], dial).await
     };
-    let (result, refused) = match unless_ended(&[&connection], dialled).await {
+    let (result, refused) = match dialled {
         Err(why) => (Err(why), true),
         Ok(server) => {
-            let result = ended_or(&[&connection], join(&stream, &server, &shared.pipes, &connection.meter)).await;
+            let relay = pin!(join(&stream, &server, &shared.pipes, &connection.meter));
+            let result = unless_ended(&[&connection], relay).await;
             if result.is_err() {
                 socket::reset_on_close(&server);
             }

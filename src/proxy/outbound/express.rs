@@ -1,6 +1,7 @@
 //! The same-node lane: both pods are enrolled here, so policy is judged here and the sockets are
 //! joined in the kernel. Nothing is encrypted because nothing leaves this process and kernel.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::captured::Captured;
@@ -9,7 +10,7 @@ use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{ended_or, joined::join, unless_ended};
+use crate::proxy::relay::{joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::access::Road;
@@ -30,26 +31,31 @@ pub(super) async fn carry(captured: Captured, target: Arc<Workload>, neighbour: 
     let open = shared.report.open(captured.accepted, reporters);
     let connections: Vec<_> = open.iter().map(|open| Arc::clone(open.connection())).collect();
 
-    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination };
-    let dialled = async {
-        // The same question as for a connection that came by the wire.
-        match inbound(destination, &neighbour.pod.addresses) {
-            Inbound::Here(_) => {}
-            Inbound::Loop => return Err(Failure::Loop),
-            Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
-        }
-        // Looked at after it was listed: whoever closes the pod ends what is listed then.
-        if neighbour.is_closing() {
-            return Err(Failure::Drained);
-        }
-        let permit = neighbour.admit(&request).await?;
-        neighbour.dial_app(permit, destination, client.ip()).await
-    };
     let ends: Vec<_> = connections.iter().collect();
-    let (result, refused) = match unless_ended(&ends, dialled).await {
+    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination };
+    // A block of its own: the dial's memory is free again while bytes are carried.
+    let dialled = {
+        let dial = pin!(async {
+            // The same question as for a connection that came by the wire.
+            match inbound(destination, &neighbour.pod.addresses) {
+                Inbound::Here(_) => {}
+                Inbound::Loop => return Err(Failure::Loop),
+                Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
+            }
+            // Looked at after it was listed: whoever closes the pod ends what is listed then.
+            if neighbour.is_closing() {
+                return Err(Failure::Drained);
+            }
+            let permit = neighbour.admit(&request).await?;
+            neighbour.dial_app(permit, destination, client.ip()).await
+        });
+        unless_ended(&ends, dial).await
+    };
+    let (result, refused) = match dialled {
         Err(why) => (Err(why), true),
         Ok(server) => {
-            let result = ended_or(&ends, join(&captured.stream, &server, &shared.pipes, &connections[0].meter)).await;
+            let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connections[0].meter));
+            let result = unless_ended(&ends, relay).await;
             if result.is_err() {
                 reset_on_close(&server);
             }

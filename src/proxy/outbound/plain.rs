@@ -1,10 +1,11 @@
 //! Plain TCP to what is outside of the mesh: the bytes go as the pod sent them.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use super::captured::Captured;
 use crate::model::workload::Workload;
-use crate::proxy::relay::{ended_or, joined::join};
+use crate::proxy::relay::{joined::join, unless_ended};
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::access::Road;
 
@@ -20,8 +21,8 @@ pub(super) async fn carry(captured: Captured, target: Option<Arc<Workload>>) {
     let facts = captured.facts(Road::Plain, target);
     let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
     let connection = Arc::clone(open.connection());
-    let relay = join(&captured.stream, &server, &shared.pipes, &connection.meter);
-    let result = ended_or(&[&connection], relay).await;
+    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
+    let result = unless_ended(&[&connection], relay).await;
     if result.is_err() {
         reset_on_close(&captured.stream);
         reset_on_close(&server);

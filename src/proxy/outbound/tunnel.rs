@@ -1,6 +1,7 @@
 //! The tunnel: CONNECT to the destination's node proxy on a pooled connection, then relay.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::proxy::connections::Facts;
 use crate::proxy::inbound::hbone::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{DialError, dial};
-use crate::proxy::relay::{Ended, Side, ended_or, tunnelled::join};
+use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
 use crate::proxy::shared::Shared;
 use crate::route::outbound::Hbone;
 use crate::sys::netns::Netns;
@@ -135,7 +136,8 @@ pub(super) async fn carry(captured: Captured, to: Hbone) {
     };
     let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
     let connection = Arc::clone(open.connection());
-    let result = ended_or(&[&connection], join(&captured.stream, Side::Client, tunnel, &connection.meter)).await;
+    let relay = pin!(join(&captured.stream, Side::Client, tunnel, &connection.meter));
+    let result = unless_ended(&[&connection], relay).await;
     if let Err(Ended::Cut(_)) = &result {
         reset_on_close(&captured.stream);
     }

@@ -39,6 +39,7 @@ fn shared() -> Arc<Shared> {
         mesh,
         local: LocalPods::default(),
         pipes: PipePool::new(),
+        plain_services: Default::default(),
         report: Report { metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"), access_log: false },
         data: tokio::runtime::Handle::current(),
         panics: Panics::default(),
@@ -89,6 +90,7 @@ fn facts() -> Facts {
         server_identity: None,
         source: None,
         target: None,
+        service: None,
     }
 }
 

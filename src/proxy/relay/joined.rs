@@ -4,8 +4,11 @@
 //! a pipe; bulk goes from socket to socket inside the kernel. An idle connection holds neither.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
+use std::pin::pin;
+use std::task::Poll;
 
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -29,17 +32,32 @@ thread_local! {
 /// was handed over, and the other direction lives on. A failure on either socket resets both: the
 /// caller must drop them then.
 pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, meter: &Meter) -> Result<(), Broken> {
-    let up = flow(client, server, pipes, |n| meter.up(n));
-    let down = flow(server, client, pipes, |n| meter.down(n));
-    let up = async { up.await.map_err(|e| e.into_broken(Side::Client, Side::Server)) };
-    let down = async { down.await.map_err(|e| e.into_broken(Side::Server, Side::Client)) };
-    let both = async { tokio::try_join!(up, down).map(drop) };
-    let result = tokio::select! {
-        result = both => result,
-        // A direction that waits for one socket to take bytes does not see the other one break.
-        broken = reset(client, Side::Client) => Err(broken),
-        broken = reset(server, Side::Server) => Err(broken),
-    };
+    // Pinned here and polled by hand: combinators would each keep a copy of the futures, and these
+    // live as long as their connection.
+    let mut up = pin!(flow(client, server, pipes, |n| meter.up(n)));
+    let mut down = pin!(flow(server, client, pipes, |n| meter.down(n)));
+    // A direction that waits for one socket to take bytes does not see the other one break.
+    let mut client_reset = pin!(reset(client, Side::Client));
+    let mut server_reset = pin!(reset(server, Side::Server));
+    let (mut up_ended, mut down_ended) = (false, false);
+    let result = poll_fn(|cx| {
+        if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
+            result.map_err(|e| e.into_broken(Side::Client, Side::Server))?;
+            up_ended = true;
+        }
+        if !down_ended && let Poll::Ready(result) = down.as_mut().poll(cx) {
+            result.map_err(|e| e.into_broken(Side::Server, Side::Client))?;
+            down_ended = true;
+        }
+        if up_ended && down_ended {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(broken) = client_reset.as_mut().poll(cx) {
+            return Poll::Ready(Err(broken));
+        }
+        server_reset.as_mut().poll(cx).map(Err)
+    })
+    .await;
     if result.is_err() {
         reset_on_close(client);
         reset_on_close(server);

@@ -1,6 +1,7 @@
 //! The bytes of one connection, and how its relay ended.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,18 +81,11 @@ pub enum Ended<'a> {
     Failed(Failure),
 }
 
-/// Runs `relay` until it ends or until one of `connections` is ended from outside.
-pub async fn ended_or<'a>(
+/// Does `work` for connections that are listed, unless one of them is ended from outside before it is done. The work is
+/// pinned by the caller: kept here by value it would be in memory twice for as long as the connection lives.
+pub async fn unless_ended<'a, T, E: Into<Failure>>(
     connections: &[&'a Arc<Connection>],
-    relay: impl Future<Output = Result<(), Broken>>,
-) -> Result<(), Ended<'a>> {
-    unless_ended(connections, async { relay.await.map_err(Failure::from) }).await
-}
-
-/// Does `work` for connections that are listed, unless one of them is ended from outside before it is done.
-pub async fn unless_ended<'a, T>(
-    connections: &[&'a Arc<Connection>],
-    work: impl Future<Output = Result<T, Failure>>,
+    work: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Result<T, Ended<'a>> {
     let cut = async {
         match connections {
@@ -106,7 +100,7 @@ pub async fn unless_ended<'a, T>(
     tokio::select! {
         biased;
         why = cut => Err(Ended::Cut(why)),
-        result = work => result.map_err(Ended::Failed),
+        result = work => result.map_err(|why| Ended::Failed(why.into())),
     }
 }
 

@@ -6,4 +6,4 @@ pub mod joined;
 mod meter;
 pub mod tunnelled;
 
-pub use meter::{Broken, Ended, Meter, Side, ended_or, unless_ended};
+pub use meter::{Broken, Ended, Meter, Side, unless_ended};

@@ -3,12 +3,14 @@
 //! An idle connection holds no buffer: bytes are asked for once there are some, and what the far
 //! side's window does not take stays in the kernel.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::joined::reset;
@@ -44,21 +46,40 @@ pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &
         Side::Client | Side::Us => (Meter::up, Meter::down),
     };
     let stop = {
-        let out = to_tunnel(socket, &mut send, |n| sent(meter, n));
-        let back = to_socket(socket, &mut recv, |n| received(meter, n));
-        let both = async {
-            match tokio::try_join!(out, back) {
-                // All that came was handed over; what could not be sent is lost, unless the far side
-                // only did not want it any more.
-                Ok((Some(kind), ())) if kind != ResetKind::Cancel => Some(Stop::Tunnel(kind)),
-                Ok(_) | Err(Stop::Tunnel(ResetKind::Cancel)) => None,
-                Err(stop) => Some(stop),
+        // Pinned and polled by hand, see `joined::join`.
+        let mut out = pin!(to_tunnel(socket, &mut send, |n| sent(meter, n)));
+        let mut back = pin!(to_socket(socket, &mut recv, |n| received(meter, n)));
+        let mut socket_reset = pin!(reset(socket, side));
+        let (mut out_ended, mut back_ended) = (None, false);
+        poll_fn(|cx| {
+            if out_ended.is_none()
+                && let Poll::Ready(result) = out.as_mut().poll(cx)
+            {
+                match result {
+                    Ok(kind) => out_ended = Some(kind),
+                    Err(stop) => return Poll::Ready(Some(stop)),
+                }
             }
-        };
-        tokio::select! {
-            stop = both => stop,
-            broken = reset(socket, side) => Some(Stop::Socket(broken.source)),
-        }
+            if !back_ended && let Poll::Ready(result) = back.as_mut().poll(cx) {
+                match result {
+                    Ok(()) => back_ended = true,
+                    // A close that did not wait for our direction.
+                    Err(Stop::Tunnel(ResetKind::Cancel)) => return Poll::Ready(None),
+                    Err(stop) => return Poll::Ready(Some(stop)),
+                }
+            }
+            match out_ended {
+                // All that came was handed over; what could not be sent is lost, unless the far
+                // side only did not want it any more.
+                Some(Some(kind)) if back_ended && kind != ResetKind::Cancel => {
+                    return Poll::Ready(Some(Stop::Tunnel(kind)));
+                }
+                Some(_) if back_ended => return Poll::Ready(None),
+                _ => {}
+            }
+            socket_reset.as_mut().poll(cx).map(|broken| Some(Stop::Socket(broken.source)))
+        })
+        .await
     };
     match stop {
         None => Ok(()),
@@ -119,9 +140,7 @@ async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize
 
 /// True when the runtime has not seen the socket run empty since it was last readable.
 fn is_readable_now(socket: &TcpStream) -> bool {
-    use std::future::Future;
-    use std::task::{Context, Poll, Waker};
-    let readable = std::pin::pin!(socket.readable());
+    let readable = pin!(socket.readable());
     matches!(readable.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
 }
 
@@ -171,18 +190,13 @@ async fn write_all(
 ) -> Result<(), Stop> {
     let mut first = 0;
     while first < chunks.len() {
-        let written = {
-            let slices: [IoSlice<'_>; MAX_CHUNKS] =
-                std::array::from_fn(|i| IoSlice::new(chunks.get(first + i).map_or(&[], |chunk| chunk.as_ref())));
-            let used = (chunks.len() - first).min(MAX_CHUNKS);
-            match socket.try_write_vectored(&slices[..used]) {
-                Ok(written) => written,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    socket.ready(Interest::WRITABLE).await.map_err(Stop::Socket)?;
-                    continue;
-                }
-                Err(e) => return Err(Stop::Socket(e)),
+        let written = match write_some(socket, &chunks[first..]) {
+            Ok(written) => written,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                socket.writable().await.map_err(Stop::Socket)?;
+                continue;
             }
+            Err(e) => return Err(Stop::Socket(e)),
         };
         count(written);
         recv.release(written);
@@ -199,4 +213,11 @@ async fn write_all(
         }
     }
     Ok(())
+}
+
+/// One write of as many chunks as a call takes.
+fn write_some(socket: &TcpStream, chunks: &[Bytes]) -> io::Result<usize> {
+    let slices: [IoSlice<'_>; MAX_CHUNKS] =
+        std::array::from_fn(|i| IoSlice::new(chunks.get(i).map_or(&[], |chunk| chunk.as_ref())));
+    socket.try_write_vectored(&slices[..chunks.len().min(MAX_CHUNKS)])
 }

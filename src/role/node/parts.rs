@@ -95,7 +95,8 @@ impl Parts {
         ];
         let authority = Root::load_or_create(&settings.ca_dir, &settings.trust_domain)?;
         let source = Embedded { authority: Arc::new(authority), ttl: settings.leaf_ttl };
-        let (handle, certs) = certs::Manager::build(certs::Config::system(), source);
+        let on_attempt = count_renewals(metrics.clone());
+        let (handle, certs) = certs::Manager::build(certs::Config { on_attempt, ..certs::Config::system() }, source);
 
         let (writer, reader) = mesh::channel();
         let (feed, published) =
@@ -234,6 +235,13 @@ fn redirector(settings: &NodeSettings) -> anyhow::Result<(Redirector, Option<cra
         "redirection"
     );
     Ok((redirector, choice.cgroup))
+}
+
+fn count_renewals(metrics: Metrics) -> Arc<dyn Fn(bool) + Send + Sync> {
+    Arc::new(move |ok| {
+        let result = if ok { "ok" } else { "failed" };
+        metrics.counter(table::CERTIFICATE_RENEWALS, [result]).increment();
+    })
 }
 
 fn count_verifications(metrics: Metrics) -> OnVerified {

@@ -127,3 +127,13 @@ async fn a_reset_is_seen_while_the_other_side_takes_nothing() {
     assert_eq!(broken.side, Side::Client);
     drop(server);
 }
+
+#[tokio::test]
+async fn a_joined_pair_costs_little_memory() {
+    let (a, _client) = pair().await;
+    let (b, _server) = pair().await;
+    let (meter, pipes) = (Meter::default(), PipePool::new());
+    let relay = join(&a, &b, &pipes, &meter);
+    // Both directions and both watches; it lives as long as the connection does.
+    assert!(size_of_val(&relay) <= 1200, "{} bytes", size_of_val(&relay));
+}
