@@ -1,6 +1,6 @@
 //! The task that leads every pod of the node to where its labels want it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,9 @@ pub struct Manager<P: Plane> {
     verify_every: Duration,
     on_verified: OnVerified,
     entries: BTreeMap<Arc<str>, Entry<P>>,
-    swept: std::collections::BTreeSet<Arc<str>>,
+    swept: BTreeSet<Arc<str>>,
+    /// Sweeps that failed; they are tried again with the next verification.
+    unswept: BTreeSet<Arc<str>>,
     work: JoinSet<(Arc<str>, Done<P>)>,
 }
 
@@ -120,8 +122,9 @@ impl<P: Plane> Manager<P> {
         on_verified: OnVerified,
     ) -> (Self, watch::Receiver<Arc<Vec<PodStatus>>>) {
         let (status, statuses) = watch::channel(Arc::new(Vec::new()));
-        let (entries, swept, work) = (BTreeMap::new(), std::collections::BTreeSet::new(), JoinSet::new());
-        (Self { plane, wanted, status, verify_every, on_verified, entries, swept, work }, statuses)
+        let (entries, swept, unswept) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let work = JoinSet::new();
+        (Self { plane, wanted, status, verify_every, on_verified, entries, swept, unswept, work }, statuses)
     }
 
     /// Works until `stop`. The rules of enrolled pods stay when it ends.
@@ -154,8 +157,7 @@ impl<P: Plane> Manager<P> {
     /// Starts what has to be done now and publishes where everybody stands.
     fn step(&mut self) {
         let all = Arc::clone(&self.wanted.borrow_and_update());
-        let wanted: BTreeMap<_, _> =
-            all.iter().filter(|(_, m)| m.is_in()).map(|(pod, _)| (Arc::clone(&pod.uid), Arc::clone(pod))).collect();
+        let wanted: BTreeMap<_, _> = all.iter().filter_map(|(pod, m)| self.wants(pod, *m)).collect();
         let now = Instant::now();
         let held = self.entries.iter().map(|(uid, entry)| {
             let phase = match entry.phase {
@@ -178,6 +180,17 @@ impl<P: Plane> Manager<P> {
             }
         }
         self.publish(&all);
+    }
+
+    /// The pod to hold for this one, if any.
+    fn wants(&self, pod: &Arc<Pod>, membership: Membership) -> Option<(Arc<str>, Arc<Pod>)> {
+        let held = match membership {
+            Membership::In(_) => Some(Arc::clone(pod)),
+            // Its labels still want it in; what is not known of it for a moment must not open it.
+            Membership::Out(OutReason::NoAddress) => self.entries.get(&pod.uid).map(|entry| Arc::clone(&entry.pod)),
+            Membership::Out(_) => None,
+        };
+        held.map(|held| (Arc::clone(&pod.uid), held))
     }
 
     fn start(&mut self, action: Action) {
@@ -234,6 +247,10 @@ impl<P: Plane> Manager<P> {
     }
 
     fn verify_all(&mut self) {
+        // A pod that is out is swept by the next step when this forgets that it was.
+        for uid in std::mem::take(&mut self.unswept) {
+            self.swept.remove(&uid);
+        }
         let enrolled = self.entries.iter().filter(|(_, e)| e.phase == Phase::Enrolled);
         let uids: Vec<_> = enrolled.map(|(uid, _)| Arc::clone(uid)).collect();
         uids.iter().for_each(|uid| self.verify(uid));
@@ -261,13 +278,18 @@ impl<P: Plane> Manager<P> {
                     tracing::info!(pod = %pod.key, "removed what an earlier life had left in a pod that is out")
                 }
                 Ok(false) => {}
-                Err(error) => tracing::debug!(pod = %pod.key, error = %chain(error), "could not look for leftovers"),
+                Err(error) => {
+                    tracing::debug!(pod = %pod.key, error = %chain(error), "could not look for leftovers");
+                    self.unswept.insert(Arc::clone(uid));
+                }
             }
         }
         let Some(entry) = self.entries.get_mut(uid) else { return };
         let key = entry.pod.key.clone();
         match done {
             Done::Swept(..) => {}
+            // Wanted again, or removed for another reason, in the moment in which the last connection ended.
+            Done::Drained if entry.phase != Phase::Withdrawing => {}
             Done::Drained => self.remove(Arc::clone(uid)),
             Done::Enrolled(Ok(enrolled)) => {
                 tracing::info!(pod = %key, account = %entry.pod.service_account, "enrolled");

@@ -1,6 +1,7 @@
 //! The manager against a simulated plane, with paused time.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::model::membership::InReason;
@@ -13,6 +14,18 @@ struct Simulated {
     enrolments_that_fail: Mutex<u32>,
     verified: Mutex<Option<Verified>>,
     live_connections: watch::Sender<u32>,
+    /// A step for the pod is being taken.
+    working: AtomicBool,
+    sweeps_that_fail: Mutex<u32>,
+}
+
+/// Two steps for one pod at once are a defect of the manager.
+struct Step<'a>(&'a AtomicBool);
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +35,15 @@ struct Refused;
 impl Simulated {
     fn note(&self, what: &str, pod: &Pod) {
         self.log.lock().unwrap().push(format!("{what} {}", pod.key.name));
+    }
+
+    /// Takes a moment for a step on `pod`.
+    async fn step(&self, pod: &Pod) {
+        if self.working.swap(true, Ordering::Relaxed) {
+            self.note("two steps at once for", pod);
+        }
+        let _step = Step(&self.working);
+        tokio::task::yield_now().await;
     }
 
     fn taken(&self) -> Vec<String> {
@@ -43,6 +65,7 @@ impl Plane for Simulated {
         Ok(pod)
     }
     async fn verify(&self, pod: Arc<Arc<Pod>>) -> Result<Verified, Refused> {
+        self.step(&pod).await;
         let found = self.verified.lock().unwrap().take().unwrap_or(Verified::Same);
         if found != Verified::Same {
             self.note("mend", &pod);
@@ -57,11 +80,17 @@ impl Plane for Simulated {
         drop(self.live_connections.subscribe().wait_for(|live| *live == 0).await);
     }
     async fn remove(&self, pod: Arc<Arc<Pod>>) -> Result<(), Refused> {
+        self.step(&pod).await;
         self.note("remove", &pod);
         Ok(())
     }
     async fn sweep(&self, pod: Arc<Pod>) -> Result<bool, Refused> {
         self.note("sweep", &pod);
+        let mut fail = self.sweeps_that_fail.lock().unwrap();
+        if *fail > 0 {
+            *fail -= 1;
+            return Err(Refused);
+        }
         Ok(true)
     }
 }
@@ -178,4 +207,42 @@ async fn a_pod_whose_object_is_gone_is_withdrawn_and_forgotten() {
     assert_eq!(node.after(SHORT).await, ["enrol cart"]);
     assert_eq!(node.want(Vec::new()).await, ["release cart", "remove cart"]);
     assert_eq!(node.state("cart"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wanted_again_in_the_moment_of_the_last_connections_end() {
+    // Which of the two the manager sees first is chosen at random.
+    for _ in 0..64 {
+        let node = Node::start(vec![(pod("cart", "one"), IN)]);
+        assert_eq!(node.after(SHORT).await, ["enrol cart"]);
+        node.plane.live_connections.send_replace(1);
+        assert_eq!(node.want(vec![(pod("cart", "one"), OUT)]).await, ["release cart"]);
+        node.plane.live_connections.send_replace(0);
+        let steps = node.want(vec![(pod("cart", "one"), IN)]).await;
+        assert!(steps.is_empty() || steps == ["remove cart", "enrol cart"], "{steps:?}");
+        assert_eq!(node.state("cart"), Some(State::Enrolled));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_failed_is_tried_again_with_the_next_verification() {
+    let node = Node::start(Vec::new());
+    *node.plane.sweeps_that_fail.lock().unwrap() = 1;
+    assert_eq!(node.want(vec![(pod("plain", "one"), OUT)]).await, ["sweep plain"]);
+    assert_eq!(node.after(Duration::from_secs(4)).await, Vec::<String>::new());
+    assert_eq!(node.after(Duration::from_secs(2)).await, ["sweep plain"]);
+    assert_eq!(node.after(Duration::from_secs(60)).await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enrolled_pod_whose_addresses_are_gone_for_a_moment_stays_in() {
+    let node = Node::start(vec![(pod("cart", "one"), IN)]);
+    assert_eq!(node.after(SHORT).await, ["enrol cart"]);
+    let lost = Arc::new(Pod { addresses: Vec::new(), ..Pod::clone(&pod("cart", "one")) });
+    let nowhere = Membership::Out(OutReason::NoAddress);
+    assert_eq!(node.want(vec![(Arc::clone(&lost), nowhere)]).await, Vec::<String>::new());
+    assert_eq!(node.state("cart"), Some(State::Enrolled));
+    assert_eq!(node.want(vec![(pod("cart", "one"), IN)]).await, Vec::<String>::new());
+    // Opted out, it leaves.
+    assert_eq!(node.want(vec![(lost, OUT)]).await, ["release cart", "remove cart", "sweep cart"]);
 }

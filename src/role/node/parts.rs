@@ -153,7 +153,8 @@ impl Parts {
             certs.run(token).await;
             Ok(())
         });
-        let (token, mesh) = (shutdown.drain().clone(), shutdown.drain().clone());
+        // Policy counts until the last connection has ended, so these two outlive the drain.
+        let (token, mesh) = (stop.clone(), stop.clone());
         supervisor.spawn(control, "manifests", Need::Essential, async move {
             feed.run(token).await;
             Ok(())
