@@ -13,6 +13,7 @@ use crate::control::manifests::{self, LoadErrors};
 use crate::control::project::{Level, Settings, Status, project};
 use crate::enroll::manager::Wanted;
 use crate::mesh::{State, Writer};
+use crate::model::pod::Pod;
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::{Metrics, table};
 
@@ -54,6 +55,14 @@ pub enum FeedError {
     },
     #[error(transparent)]
     Load(#[from] LoadErrors),
+}
+
+/// Pods of this node that belonged to the mesh before another claimed what they have. Which of the two is right
+/// nobody can tell, and a pod that is in must not be opened by somebody else's manifest: it stays as it was. The mesh
+/// does not name it meanwhile, so nothing is let in.
+fn held(index: &Index, before: &Wanted) -> Wanted {
+    let refused = |pod: &Pod| index.conflicts().iter().any(|conflict| conflict.refused == pod.key);
+    before.iter().filter(|(pod, membership)| membership.is_in() && refused(pod)).cloned().collect()
 }
 
 // === impl Feed ===
@@ -129,7 +138,8 @@ impl Feed {
         let (workloads, services, policies) = (projection.workloads, projection.services, projection.policies);
         self.mesh.replace(State { workloads, services, policies });
         let here = index.pods().filter(|pod| pod.node == self.node);
-        let wanted: Wanted = here.map(|pod| (Arc::clone(pod), index.membership(pod))).collect();
+        let mut wanted: Wanted = here.map(|pod| (Arc::clone(pod), index.membership(pod))).collect();
+        wanted.extend(held(&index, &self.wanted.borrow()));
         self.wanted.send_replace(Arc::new(wanted));
         self.metrics.gauge(table::MANIFEST_ERRORS, []).set(0);
         self.tell(projection.statuses);
@@ -159,3 +169,6 @@ impl Feed {
         self.metrics.gauge(table::MANIFEST_ERRORS, []).set(total.try_into().unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;
