@@ -26,12 +26,22 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
+/// Resets both sockets when the relay is given up before its end: what is cut must not look complete.
+struct Unfinished<'a>(Option<[&'a TcpStream; 2]>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.into_iter().flatten().for_each(reset_on_close);
+    }
+}
+
 /// Joins the client's socket and the server's until both directions have ended.
 ///
 /// The end of one direction becomes a shutdown of writing on the other socket after the last byte
 /// was handed over, and the other direction lives on. A failure on either socket resets both: the
 /// caller must drop them then.
 pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, meter: &Meter) -> Result<(), Broken> {
+    let mut unfinished = Unfinished(Some([client, server]));
     // Pinned here and polled by hand: combinators would each keep a copy of the futures, and these
     // live as long as their connection.
     let mut up = pin!(flow(client, server, pipes, |n| meter.up(n)));
@@ -58,9 +68,8 @@ pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, mete
         server_reset.as_mut().poll(cx).map(Err)
     })
     .await;
-    if result.is_err() {
-        reset_on_close(client);
-        reset_on_close(server);
+    if result.is_ok() {
+        unfinished.0 = None;
     }
     result
 }

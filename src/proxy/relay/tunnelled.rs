@@ -34,20 +34,37 @@ enum Stop {
     Tunnel(ResetKind),
 }
 
+/// Resets both sides when the relay is given up before its end: what is cut must not look complete.
+struct Unfinished<'a> {
+    socket: &'a TcpStream,
+    send: SendHalf,
+    is_over: bool,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.send.reset(ResetKind::Connect);
+            reset_on_close(self.socket);
+        }
+    }
+}
+
 /// Joins `socket`, which is the `side` of the connection, with `tunnel` until both directions have ended.
 ///
 /// FIN and END_STREAM are each other, and the opposite direction lives on. A reset of the socket becomes
 /// CONNECT_ERROR and the other way round. A stream that is cancelled is a plain close after all data: so
 /// ends every stream of a proxy that does not tell one from the other.
 pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &Meter) -> Result<(), Broken> {
-    let (mut recv, mut send) = tunnel.split();
+    let (mut recv, send) = tunnel.split();
+    let mut near = Unfinished { socket, send, is_over: false };
     let (sent, received): (Count, Count) = match side {
         Side::Server => (Meter::down, Meter::up),
         Side::Client | Side::Us => (Meter::up, Meter::down),
     };
     let stop = {
         // Pinned and polled by hand, see `joined::join`.
-        let mut out = pin!(to_tunnel(socket, &mut send, |n| sent(meter, n)));
+        let mut out = pin!(to_tunnel(socket, &mut near.send, |n| sent(meter, n)));
         let mut back = pin!(to_socket(socket, &mut recv, |n| received(meter, n)));
         let mut socket_reset = pin!(reset(socket, side));
         let (mut out_ended, mut back_ended) = (None, false);
@@ -81,10 +98,11 @@ pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &
         })
         .await
     };
+    near.is_over = true;
     match stop {
         None => Ok(()),
         Some(Stop::Socket(source)) => {
-            send.reset(ResetKind::Connect);
+            near.send.reset(ResetKind::Connect);
             reset_on_close(socket);
             Err(Broken { side, source })
         }
@@ -221,3 +239,6 @@ fn write_some(socket: &TcpStream, chunks: &[Bytes]) -> io::Result<usize> {
         std::array::from_fn(|i| IoSlice::new(chunks.get(i).map_or(&[], |chunk| chunk.as_ref())));
     socket.try_write_vectored(&slices[..chunks.len().min(MAX_CHUNKS)])
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,3 +137,16 @@ async fn a_joined_pair_costs_little_memory() {
     // Both directions and both watches; it lives as long as the connection does.
     assert!(size_of_val(&relay) <= 1200, "{} bytes", size_of_val(&relay));
 }
+
+#[tokio::test]
+async fn what_is_cut_does_not_look_complete() {
+    let mut j = joined().await;
+    j.server.write_all(b"half of an ans").await.unwrap();
+    let mut seen = [0; 14];
+    j.client.read_exact(&mut seen).await.unwrap();
+    j.relay.abort();
+    let error = timeout(SOON, j.client.read(&mut seen)).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    let error = timeout(SOON, j.server.read(&mut seen)).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::hbone::Budget;
+use crate::hbone::client::{Request, Tunnel};
+use crate::hbone::headers::Forwarded;
+use crate::hbone::server::Connection;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = crate::sys::socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let dial = crate::sys::socket::Dial { remote: address, source: None, mark: 0 };
+    let near = crate::sys::socket::start_dial(dial).unwrap().connected().await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+/// A tunnel as both of its ends see it. Its connection is driven in the background.
+async fn tunnel() -> (TunnelStream, TunnelStream) {
+    let (near, far) = tokio::io::duplex(256 << 10);
+    let budget = Budget::new(1 << 30);
+    let (sender, mut incoming) = tokio::sync::mpsc::unbounded_channel();
+    let server = budget.clone();
+    #[expect(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
+    tokio::spawn(async move {
+        let connection = Connection::open(far, &server).await.unwrap();
+        drop(connection.run(CancellationToken::new(), move |one| drop(sender.send(one))).await);
+    });
+    let (tunnel, driver) = Tunnel::open(near, &budget).await.unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
+    tokio::spawn(driver.run(|| {}));
+    let authority = crate::hbone::authority::Authority::from("10.0.0.2:80".parse::<std::net::SocketAddr>().unwrap());
+    let request = Request { authority, baggage: None, forwarded: Forwarded::default(), trace: None, network: None };
+    let connect = tunnel.connect(&request, None);
+    let accept = async { incoming.recv().await.unwrap().accept(None).unwrap() };
+    let (connected, accepted) = tokio::join!(connect, accept);
+    (connected.unwrap().0, accepted)
+}
+
+#[tokio::test]
+async fn what_is_cut_does_not_look_complete() {
+    let (mut app, socket) = pair().await;
+    let (near, far) = tunnel().await;
+    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
+    let relay = tokio::spawn(async move { join(&socket, Side::Server, far, &Meter::default()).await });
+    let (mut recv, _send) = near.split();
+    app.write_all(b"half of an ans").await.unwrap();
+    let mut seen = 0;
+    while seen < 14 {
+        seen += timeout(recv.recv()).await.unwrap().len();
+    }
+    relay.abort();
+    assert_eq!(timeout(recv.recv()).await, Err(End::Reset(ResetKind::Connect)));
+    let error = timeout(app.read(&mut [0; 1])).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+async fn timeout<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, work).await.unwrap()
+}
