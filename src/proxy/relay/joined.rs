@@ -94,6 +94,8 @@ enum Burst {
 
 async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: impl Fn(usize)) -> Result<(), FlowError> {
     loop {
+        // A source that never runs dry must not keep the others, and the end from outside, waiting.
+        tokio::task::consume_budget().await;
         source.readable().await.map_err(FlowError::Reading)?;
         let mut burst = small(source, sink, &count).await?;
         if matches!(burst, Burst::Bulk) {
@@ -151,6 +153,7 @@ async fn bulk(
     count: &impl Fn(usize),
 ) -> Result<Burst, FlowError> {
     loop {
+        tokio::task::consume_budget().await;
         // Only an empty pipe is filled, so that "would block" can only mean an empty source.
         match source.try_io(Interest::READABLE, || pipe.fill(source)) {
             Ok(0) => return Ok(Burst::Ended),
