@@ -45,6 +45,9 @@ pub enum Failure {
     /// The process drains and its deadline has passed, or the pod is being withdrawn.
     #[error("the proxy is leaving")]
     Drained,
+    /// Peers that have not proven who they are hold their share of the pod's room.
+    #[error("{limit} peers are in the middle of a TLS handshake with this pod, which is the limit")]
+    Handshakes { limit: usize },
     /// A plain destination, or a node's HBONE port, did not take the connection.
     #[error("cannot connect to {to}")]
     HopConnect {
@@ -118,6 +121,7 @@ impl Failure {
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
             Self::Broken(_)
+            | Self::Handshakes { .. }
             | Self::HopConnect { .. }
             | Self::HopTimeout { .. }
             | Self::Loop
@@ -134,6 +138,7 @@ impl Failure {
             Self::Broken(_) => "reset",
             Self::Denied(_) => "policy",
             Self::Drained => "drained",
+            Self::Handshakes { .. } => "handshakes",
             Self::HopConnect { .. } => "connect",
             Self::HopTimeout { .. } => "connect_timeout",
             Self::Identity(_) => "no_certificate",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,10 +58,18 @@ pub struct PodProxy {
     pub(super) shared: Arc<Shared>,
     /// Relays and tunnels. Cut at the drain's deadline.
     pub(super) tasks: Tasks,
+    /// Places for peers that have not proven who they are yet; there are [`handshakes`] of them.
+    pub(super) handshaking: Semaphore,
     /// The accept loops end with it.
     accepting: CancellationToken,
     /// The accept loops.
     listening: TaskTracker,
+}
+
+/// How many of a pod's `connections` may be peers in the middle of a handshake: they hold their places for up to
+/// 10 s each without having proven anything, and must not take those of the pod's own connections.
+pub(super) fn handshakes(connections: usize) -> usize {
+    (connections / 8).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// How often a pod that closes looks whether its neighbours' connections have ended.
@@ -109,6 +118,7 @@ impl PodProxy {
             opened: Arc::default(),
             arrived: Arc::default(),
             shared: Arc::clone(shared),
+            handshaking: Semaphore::new(handshakes(shared.config.connections_per_pod)),
             accepting: tasks.draining().child_token(),
             listening: TaskTracker::new(),
             pod,

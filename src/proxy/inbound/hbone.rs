@@ -15,7 +15,7 @@ use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
-use crate::proxy::pod::PodProxy;
+use crate::proxy::pod::{PodProxy, handshakes};
 use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
 use crate::proxy::report::Open;
 use crate::route::inbound::{Inbound, inbound};
@@ -43,6 +43,10 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
 
 async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local: SocketAddr) -> Result<(), Failure> {
     let tunnel = |cause, source: Box<dyn std::error::Error + Send + Sync>| Failure::Tunnel { to: local, cause, source };
+    let Ok(handshaking) = pod.handshaking.try_acquire() else {
+        socket::reset_on_close(&stream);
+        return Err(Failure::Handshakes { limit: handshakes(pod.shared.config.connections_per_pod) });
+    };
     let credentials = pod.certificate.wait(pod.shared.config.connect_timeout).await;
     let credentials = credentials.map_err(|error| Failure::Identity(Box::new(error)))?;
     let stream = Acceptor::new(&credentials).accept(stream).await;
@@ -50,6 +54,7 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
     let peers = Peers { client, local, identity: stream.peer().clone() };
     let connection = Connection::open(stream, &pod.tunnels.budget).await;
     let connection = connection.map_err(|error| tunnel(TunnelCause::Http2, Box::new(error)))?;
+    drop(handshaking);
     let on_stream = |incoming: Incoming| {
         let accepted = Instant::now();
         let work = carry(Arc::clone(pod), peers.clone(), incoming, accepted);

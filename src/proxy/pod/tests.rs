@@ -48,6 +48,12 @@ fn shared() -> Arc<Shared> {
     })
 }
 
+/// Dials and says nothing. An error when the other side has reset it already.
+async fn stall(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let dial = Dial { remote: to, source: None, mark: 0 };
+    socket::start_dial(dial)?.connected().await
+}
+
 fn pod(name: &str) -> Arc<Pod> {
     Arc::new(Pod {
         key: crate::model::name::NamespacedName::new("shop", name),
@@ -146,4 +152,30 @@ async fn a_successor_at_the_same_address_hides_nobody_from_revocation() {
     old.close(Duration::ZERO).await;
     assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &new)));
     assert_eq!(shared.local.all().len(), 1);
+}
+
+#[tokio::test]
+async fn peers_that_never_finish_their_handshake_leave_room_for_the_pods_own_connections() {
+    use tokio::io::AsyncReadExt;
+    let shared = shared();
+    let (pod, hbone) = start(&shared, "cart");
+    let limit = shared.config.connections_per_pod;
+    // Nobody has a certificate here, so every one that has a place waits.
+    let mut stalled = Vec::new();
+    for _ in 0..2 * limit {
+        stalled.push(stall(hbone).await);
+    }
+    // Those without a place are reset at once.
+    let refused = match stalled.pop().unwrap() {
+        Ok(mut last) => tokio::time::timeout(Duration::from_secs(5), last.read(&mut [0; 1])).await.unwrap().map(drop),
+        Err(error) => Err(error),
+    };
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    let settled = async {
+        while pod.tasks.len() > handshakes(limit) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), settled).await.unwrap();
+    assert_eq!(pod.tasks.len(), handshakes(limit));
 }
