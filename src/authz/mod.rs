@@ -2,7 +2,7 @@
 //!
 //! Owns: matching, the order of DENY and ALLOW, the proof that something was allowed, and the
 //! words for what was refused. Never: I/O, a clock, where policies come from. Forwarding needs a
-//! [`Permit`], and only [`evaluate`] makes one.
+//! [`Permit`], and only [`evaluate()`] makes one.
 
 mod decision;
 mod evaluate;

@@ -1,6 +1,6 @@
 //! Outgoing connections of one pod, shared by its tunnels.
 //!
-//! A short lock guards the books ([`books`]) and is never held while something is awaited. Dials and drivers run in the
+//! A short lock guards the books (`books`) and is never held while something is awaited. Dials and drivers run in the
 //! pool's own task, so a caller that goes away takes nothing from the others: they wait for the dial and not for each
 //! other.
 

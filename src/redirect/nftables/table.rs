@@ -62,7 +62,7 @@ pub(super) fn write(
     transaction.commit(socket, "writing the table culvert")
 }
 
-/// What message `index` of [`write`] was about, and what the kernel needs for it.
+/// What message `index` of [`write()`] was about, and what the kernel needs for it.
 pub(super) fn message(plan: &Plan, index: u32) -> Option<(String, &'static str)> {
     const BEFORE_CHAINS: usize = 3;
     let index = (index as usize).checked_sub(1)?;
