@@ -6,5 +6,11 @@
 //! it each test says that it was skipped, and fails where `CI=true`.
 
 mod bed;
+mod crash;
+mod life;
+mod odd;
+mod policy;
 mod roads;
+mod seen;
+mod shutdown;
 mod wire;
