@@ -51,6 +51,11 @@ kernel: deps ## the tests in network namespaces alone
 	@cargo build
 	@cargo $(RUNNER) test --test netns
 
+# ARGS="--seconds 3 --only throughput" says what; PEER=path adds another proxy as a third column.
+.PHONY: bench
+bench: deps ## measure culvert against no mesh, side by side; needs root and some minutes
+	@cargo $(RUNNER) bench --bench mesh -- $(if $(PEER),--peer '$(abspath $(PEER))') $(ARGS)
+
 .PHONY: docs
 docs: deps ## write the reference pages again from the code
 	@UPDATE_GOLDEN=1 cargo test --test tidy -- --quiet pages_follow_the_code

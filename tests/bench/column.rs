@@ -1,0 +1,224 @@
+//! A column of the table: a lab of its own with the same pods, the same programs in them, and what carries their
+//! connections.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use culvert::role::demo::lab::{KubeNamespace, LabPod, PodSpec, Topology};
+use culvert::role::demo::mesh::Mesh;
+use culvert::sys::child::{Bond, Child, Output, Program};
+use culvert::sys::sysctl;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::load::{HELD, REQUEST_PORT, Report, SERVING};
+use crate::measure::{Cpu, Measure};
+use crate::usage;
+
+/// The way between the two pods of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Path {
+    /// Client and server on two nodes.
+    CrossNode,
+    /// Client and server on one node.
+    SameNode,
+}
+
+/// What carries the pods' connections.
+#[derive(Clone, Debug)]
+pub(crate) enum Engine {
+    /// Node daemons of culvert, with settings on top of their own.
+    Culvert { settings: Vec<(String, String)> },
+    /// The kernel alone.
+    NoMesh,
+}
+
+/// How a column is built.
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) engine: Engine,
+    pub(crate) culvert: &'a std::path::Path,
+    pub(crate) directory: PathBuf,
+    pub(crate) runtime: &'a Handle,
+}
+
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    engine: Engine,
+    runtime: Handle,
+    own: PathBuf,
+    /// Before the mesh: programs end before their namespaces do.
+    servers: Vec<(&'static str, Child)>,
+    mesh: Mesh,
+}
+
+/// Connections that are held open. Dropped, they close.
+pub(crate) struct Held {
+    _client: Child,
+}
+
+/// Begins the name of every lab of a run.
+pub(crate) const PREFIX: &str = "culvert-bench";
+const NODES: [&str; 2] = ["node-a", "node-b"];
+const READY: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(10);
+/// Above every port that is listened on. The default range of 28,000 ports would run out in tests of new connections
+/// without a mesh, where each pair of ports is kept for a minute.
+const PORT_RANGE: &str = "16000 65535";
+
+// === impl Path ===
+
+impl Path {
+    pub(crate) const ALL: [Self; 2] = [Self::CrossNode, Self::SameNode];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CrossNode => "cross-node",
+            Self::SameNode => "same-node",
+        }
+    }
+
+    fn server(self) -> &'static str {
+        match self {
+            Self::CrossNode => "server",
+            Self::SameNode => "near",
+        }
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    /// Builds the lab and starts the servers; what carries connections is started by [`Column::restart`].
+    pub(crate) fn build(plan: Plan<'_>) -> anyhow::Result<Self> {
+        let Plan { name, engine, culvert, directory, runtime } = plan;
+        let topology = Topology {
+            namespaces: vec![KubeNamespace::ambient("bench")],
+            pods: vec![
+                PodSpec::new("bench", "client", NODES[0]),
+                PodSpec::new("bench", "near", NODES[0]),
+                PodSpec::new("bench", "server", NODES[1]),
+            ],
+            ..Topology::demo()
+        };
+        let prefix = format!("{PREFIX}-{}", name.replace(' ', "-"));
+        let mesh = Mesh::build(&prefix, &topology, &directory, culvert, Bond::Ours)?;
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut column = Self { name, engine, runtime: runtime.clone(), own, servers: Vec::new(), mesh };
+        for pod in column.mesh.lab().pods() {
+            sysctl::set(&pod.netns, "ipv4/ip_local_port_range", PORT_RANGE)?;
+        }
+        for path in Path::ALL {
+            let mut server = Child::start(&column.program(column.mesh.pod(path.server())?, &["serve".into()]))?;
+            expect_line(&mut server, SERVING)?;
+            column.servers.push((path.server(), server));
+        }
+        Ok(column)
+    }
+
+    /// Starts what carries connections, fresh. `quiet` turns the line a connection off.
+    pub(crate) fn restart(&mut self, quiet: bool) -> anyhow::Result<()> {
+        let Engine::Culvert { settings } = &self.engine else { return Ok(()) };
+        let access = [("log-access", if quiet { "false" } else { "true" })];
+        let given = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let settings: Vec<(&str, &str)> = access.into_iter().chain(given).collect();
+        for node in NODES {
+            self.mesh.stop_node(node, GRACE)?;
+        }
+        for node in NODES {
+            self.mesh.start_node(node, &settings)?;
+        }
+        for node in NODES {
+            self.runtime.block_on(self.mesh.ready(node, READY))?;
+        }
+        Ok(())
+    }
+
+    /// Drives one load and reads what it took.
+    pub(crate) fn run(&self, path: Path, measure: Measure, seconds: f64) -> anyhow::Result<(Report, Cpu)> {
+        let (port, word, more) = measure.command(seconds);
+        let daemons = self.daemons();
+        let mut others = usage::packet_threads();
+        let server = self.servers.iter().find(|(name, _)| *name == path.server());
+        others.extend(server.map(|(_, server)| server.pid()));
+        let (started, machine) = (Instant::now(), usage::machine_seconds());
+        let before = (usage::cpu_seconds(&daemons), usage::cpu_seconds(&others));
+        let mut arguments = vec![word.to_owned(), self.address(path, port)?];
+        arguments.extend(more);
+        let mut client = Child::start(&self.program(self.mesh.pod("client")?, &arguments))?;
+        let said = said(&mut client)?;
+        let after = (usage::cpu_seconds(&daemons), usage::cpu_seconds(&others));
+        let machine = usage::machine_seconds() - machine;
+        let all = started.elapsed().as_secs_f64() * usage::processors() as f64;
+        let report: Report = serde_json::from_str(&said).context("the load generator's report cannot be read")?;
+        let of_daemons = after.0 - before.0;
+        let everything = of_daemons + (after.1 - before.1) + report.cpu_seconds;
+        let elsewhere = ((machine - everything) / all).max(0.0);
+        let daemons = (!daemons.is_empty()).then_some(of_daemons);
+        Ok((report, Cpu { daemons, everything, elsewhere }))
+    }
+
+    /// Opens connections and keeps them.
+    pub(crate) fn hold(&self, path: Path, connections: u32) -> anyhow::Result<Held> {
+        let to = self.address(path, REQUEST_PORT)?;
+        let arguments = ["hold".to_owned(), to, format!("--connections={connections}")];
+        let mut client = Child::start(&self.program(self.mesh.pod("client")?, &arguments))?;
+        expect_line(&mut client, HELD)?;
+        Ok(Held { _client: client })
+    }
+
+    /// The processes that carry connections; none without a mesh.
+    pub(crate) fn daemons(&self) -> Vec<u32> {
+        NODES.iter().filter_map(|node| self.mesh.pid_of(node)).collect()
+    }
+
+    pub(crate) fn teardown(mut self) -> anyhow::Result<()> {
+        self.servers.clear();
+        Ok(self.mesh.teardown(GRACE)?)
+    }
+
+    fn address(&self, path: Path, port: u16) -> anyhow::Result<String> {
+        Ok(self.mesh.pod(path.server())?.plan.at_v4(port).to_string())
+    }
+
+    fn program(&self, pod: &LabPod, arguments: &[String]) -> Program {
+        Program {
+            name: format!("the load generator in the pod {} ({})", pod.plan.spec.name, self.name),
+            path: self.own.clone(),
+            arguments: std::iter::once("load".to_owned()).chain(arguments.iter().cloned()).collect(),
+            environment: Vec::new(),
+            netns: pod.netns.clone(),
+            output: Output::Pipe,
+            bond: Bond::Ours,
+        }
+    }
+}
+
+/// Waits for a line that says that the program has come so far.
+fn expect_line(child: &mut Child, expected: &str) -> anyhow::Result<()> {
+    let stdout = child.take_stdout().context("its stdout is a pipe")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    if line.trim() == expected { Ok(()) } else { Err(last_words(child)) }
+}
+
+/// Everything that the program says until it ends well. It ends: its loads have deadlines.
+fn said(child: &mut Child) -> anyhow::Result<String> {
+    let mut text = String::new();
+    child.take_stdout().context("its stdout is a pipe")?.read_to_string(&mut text)?;
+    let ended = child.wait(GRACE)?;
+    if ended.is_some_and(|status| status.success()) { Ok(text) } else { Err(last_words(child)) }
+}
+
+fn last_words(child: &mut Child) -> anyhow::Error {
+    let mut text = String::new();
+    if let Some(mut stderr) = child.take_stderr() {
+        // What cannot be read is not told.
+        drop(child.stop(GRACE));
+        drop(stderr.read_to_string(&mut text));
+    }
+    anyhow::anyhow!("{} failed: {}", child.name(), text.trim())
+}
