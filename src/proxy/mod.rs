@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod connections;
+pub mod dialler;
 mod inbound;
 pub mod outbound;
 pub mod outcome;

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::accept::{Handle, accept};
 use super::connections::Connections;
+use super::dialler::{DialError, Dialler};
 use super::outcome::Failure;
 use super::shared::Shared;
 use super::{inbound, outbound};
@@ -23,8 +24,8 @@ use crate::model::ports;
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 use crate::runtime::tasks::Tasks;
-use crate::sys::netns::{Netns, NetnsError};
-use crate::sys::socket::{self, Dial};
+use crate::sys::netns::Netns;
+use crate::sys::socket;
 use crate::telemetry::metrics::Reporter;
 
 /// The listeners of a pod, bound and not yet served.
@@ -49,6 +50,7 @@ pub struct PodProxy {
     pub(super) pod: Arc<Pod>,
     pub(super) identity: Identity,
     pub(super) netns: Netns,
+    pub(super) dialler: Arc<Dialler>,
     pub(super) certificate: PodCert,
     pub(super) tunnels: outbound::Tunnels,
     /// Connections that the pod opened.
@@ -112,9 +114,11 @@ impl PodProxy {
         listeners: Listeners,
     ) -> std::io::Result<Arc<Self>> {
         let tasks = shared.tasks(&pod.key.to_string());
+        let dialler = Dialler::new(netns.clone(), shared.config.mark, shared.config.connect_timeout);
         let proxy = Arc::new(Self {
             identity: certificate.identity().clone(),
-            tunnels: outbound::Tunnels::new(shared, &netns, &certificate),
+            tunnels: outbound::Tunnels::new(shared, &dialler, &certificate),
+            dialler,
             opened: Arc::default(),
             arrived: Arc::default(),
             shared: Arc::clone(shared),
@@ -259,54 +263,13 @@ impl PodProxy {
 
     /// Opens a connection from inside the pod's namespace.
     pub(super) async fn dial(&self, remote: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, DialError> {
-        dial(&self.netns, Dial { remote, source, mark: self.shared.config.mark }, self.shared.config.connect_timeout)
-            .await
+        self.dialler.dial(remote, source).await
     }
 }
 
 impl Drop for PodProxy {
     fn drop(&mut self) {
         self.accepting.cancel();
-    }
-}
-
-/// Why a dial from a pod's namespace failed.
-#[derive(Debug)]
-pub enum DialError {
-    Connect(std::io::Error),
-    /// The namespace could not be entered.
-    Namespace(NetnsError),
-    Timeout(Duration),
-}
-
-/// Dials from inside `netns`, for at most `limit`.
-pub(super) async fn dial(netns: &Netns, dial: Dial, limit: Duration) -> Result<TcpStream, DialError> {
-    let attempt = async {
-        let dialling = netns.run_async(move || socket::start_dial(dial)).await.map_err(DialError::Namespace)?;
-        dialling.map_err(DialError::Connect)?.connected().await.map_err(DialError::Connect)
-    };
-    tokio::time::timeout(limit, attempt).await.unwrap_or(Err(DialError::Timeout(limit)))
-}
-
-// === impl DialError ===
-
-impl DialError {
-    /// The failure of a dial to another host.
-    pub(super) fn into_hop_failure(self, to: SocketAddr) -> Failure {
-        match self {
-            Self::Connect(source) => Failure::HopConnect { to, source },
-            Self::Namespace(source) => Failure::Socket(Box::new(source)),
-            Self::Timeout(limit) => Failure::HopTimeout { to, limit },
-        }
-    }
-
-    /// The failure of a dial to an application on this node.
-    pub(super) fn into_app_failure(self, to: SocketAddr) -> Failure {
-        match self {
-            Self::Connect(source) => Failure::AppConnect { to, source },
-            Self::Namespace(source) => Failure::Socket(Box::new(source)),
-            Self::Timeout(limit) => Failure::AppTimeout { to, limit },
-        }
     }
 }
 

@@ -130,6 +130,11 @@ impl Netns {
         receive.await.unwrap_or_else(|_| Err(NetnsError::Worker { path: self.path.clone() }))
     }
 
+    /// Runs `work` inside the namespace some time soon; nobody hears when that fails.
+    pub fn run_later(&self, work: impl FnOnce() + Send + 'static) {
+        self.submit(|result: Result<(), NetnsError>| drop(result), work);
+    }
+
     fn submit<T: Send + 'static>(
         &self,
         answer: impl FnOnce(Result<T, NetnsError>) + Send + 'static,

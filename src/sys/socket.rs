@@ -1,6 +1,6 @@
 //! TCP sockets: listening and dialling inside a pod's namespace, and what a captured socket knows.
 //!
-//! [`listen`] and [`start_dial`] make their socket in the namespace of the calling thread: call
+//! [`listen`] and [`unconnected`] make their socket in the namespace of the calling thread: call
 //! them through [`Netns::run`](super::netns::Netns::run). The socket stays there for its life and
 //! is driven from any thread.
 
@@ -19,15 +19,11 @@ const BACKLOG: i32 = 4096;
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(180)).with_interval(Duration::from_secs(20)).with_retries(9);
 
-/// How a connection is dialled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dial {
-    pub remote: SocketAddr,
-    /// Source address to show to the other side. One that is foreign to the namespace needs
-    /// CAP_NET_ADMIN and the redirection's routes, by which the answers come back.
-    pub source: Option<IpAddr>,
-    /// Packet mark that exempts the socket from redirection; 0 sets none.
-    pub mark: u32,
+/// A TCP socket of a namespace that is not connected to anybody yet. It stays in the namespace of the thread that made
+/// it, and may be connected from any thread.
+#[derive(Debug)]
+pub struct Unconnected {
+    socket: Socket,
 }
 
 /// A connection attempt in flight: the socket is made, the handshake is not over.
@@ -53,34 +49,17 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Starts a connection from the calling thread's namespace and does not wait for it.
-pub fn start_dial(dial: Dial) -> io::Result<Dialling> {
-    let Dial { remote, source, mark } = dial;
-    let socket = Socket::new(Domain::for_address(remote), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+/// Makes a socket for a connection in the calling thread's namespace. `mark` is the packet mark that exempts it from
+/// redirection; 0 sets none.
+pub fn unconnected(ipv6: bool, mark: u32) -> io::Result<Unconnected> {
+    let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     if mark != 0 {
         socket.set_mark(mark)?;
     }
-    // Binding to an address of the other family would fail with a riddle; the caller's own choice
-    // of source is then worth less than the connection.
-    if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4() && *source != remote.ip()) {
-        if source.is_ipv4() {
-            socket.set_ip_transparent_v4(true)?;
-        } else {
-            socket.set_ip_transparent_v6(true)?;
-        }
-        // With a port picked at bind(2) a client would have 28,000 connections to all its peers
-        // together; picked at connect(2) it has as many to each (Linux 4.2).
-        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
-        socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
-    }
-    match socket.connect(&remote.into()) {
-        Ok(()) => {}
-        Err(e) if e.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-        Err(e) => return Err(e),
-    }
-    Ok(Dialling { socket: socket.into(), remote })
+    Ok(Unconnected { socket })
 }
 
 /// The destination that a captured connection had before redirection, with an IPv4-mapped address
@@ -109,6 +88,35 @@ pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
 pub fn reset_on_close(stream: &TcpStream) {
     // It fails only on a socket that is already gone, and then there is nobody to tell.
     drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+}
+
+// === impl Unconnected ===
+
+impl Unconnected {
+    /// Starts a connection and does not wait for it. `source` is the address to show to the other side: one that is
+    /// foreign to the namespace needs CAP_NET_ADMIN, and the redirection's routes, by which the answers come back.
+    pub fn start(self, remote: SocketAddr, source: Option<IpAddr>) -> io::Result<Dialling> {
+        let Self { socket } = self;
+        // Binding to an address of the other family would fail with a riddle; the caller's own choice
+        // of source is then worth less than the connection.
+        if let Some(source) = source.filter(|source| source.is_ipv4() == remote.is_ipv4() && *source != remote.ip()) {
+            if source.is_ipv4() {
+                socket.set_ip_transparent_v4(true)?;
+            } else {
+                socket.set_ip_transparent_v6(true)?;
+            }
+            // With a port picked at bind(2) a client would have 28,000 connections to all its peers
+            // together; picked at connect(2) it has as many to each (Linux 4.2).
+            setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+        }
+        match socket.connect(&remote.into()) {
+            Ok(()) => {}
+            Err(e) if e.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(Dialling { socket: socket.into(), remote })
+    }
 }
 
 // === impl Dialling ===

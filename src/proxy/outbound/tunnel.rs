@@ -18,14 +18,13 @@ use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError};
 use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
 use crate::proxy::connections::Facts;
+use crate::proxy::dialler::{DialError, Dialler};
 use crate::proxy::inbound::hbone::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
-use crate::proxy::pod::{DialError, dial};
 use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
 use crate::proxy::shared::Shared;
 use crate::route::outbound::Hbone;
-use crate::sys::netns::Netns;
-use crate::sys::socket::{self, reset_on_close};
+use crate::sys::socket::reset_on_close;
 use crate::telemetry::access::Road;
 use crate::tls::{Connector, TlsError, TlsStream, random_bytes};
 
@@ -44,11 +43,10 @@ pub struct Tunnels {
     stop: CancellationToken,
 }
 
-/// Dials from a pod's namespace with the pod's certificate.
-struct Dialler {
-    netns: Netns,
+/// Dials with the pod's certificate.
+struct Secure {
+    dialler: Arc<Dialler>,
     certificate: PodCert,
-    mark: u32,
     limit: Duration,
 }
 
@@ -71,14 +69,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 // === impl Tunnels ===
 
 impl Tunnels {
-    pub(in crate::proxy) fn new(shared: &Arc<Shared>, netns: &Netns, certificate: &PodCert) -> Self {
+    pub(in crate::proxy) fn new(shared: &Arc<Shared>, dialler: &Arc<Dialler>, certificate: &PodCert) -> Self {
         let config = &shared.config;
-        let dialler = Dialler {
-            netns: netns.clone(),
-            certificate: certificate.clone(),
-            mark: config.mark,
-            limit: config.connect_timeout,
-        };
+        let dialler =
+            Secure { dialler: Arc::clone(dialler), certificate: certificate.clone(), limit: config.connect_timeout };
         let budget = Budget::new(config.tunnels.window_budget);
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
@@ -102,16 +96,15 @@ impl Drop for Tunnels {
     }
 }
 
-// === impl Dialler ===
+// === impl Secure ===
 
-impl Dial for Dialler {
+impl Dial for Secure {
     type Stream = TlsStream<TcpStream>;
     type Error = DialFailure;
 
     async fn dial(&self, key: &Key) -> Result<Self::Stream, DialFailure> {
         let certificate = self.certificate.wait(self.limit).await.map_err(DialFailure::Identity)?;
-        let to = socket::Dial { remote: key.destination(), source: None, mark: self.mark };
-        let stream = dial(&self.netns, to, self.limit).await.map_err(DialFailure::Tcp)?;
+        let stream = self.dialler.dial(key.destination(), None).await.map_err(DialFailure::Tcp)?;
         Connector::new(&certificate, key.expected()).connect(stream).await.map_err(DialFailure::Tls)
     }
 }
