@@ -13,8 +13,8 @@ use crate::model::workload::{Tunnel, Workload};
 pub struct Facts<'a> {
     /// The network that the pod's node is on.
     pub network: &'a str,
-    /// The address that the application's socket has. An application may bind any that its namespace has,
-    /// loopback too; a tunnel is dialled from the pod's own whatever it chose.
+    /// The address that the application's socket has. An application may bind any that its namespace has; a tunnel
+    /// is dialled from the pod's own whatever it chose.
     pub client: IpAddr,
     /// What the application dialled.
     pub destination: SocketAddr,

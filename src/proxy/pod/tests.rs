@@ -50,8 +50,7 @@ fn shared() -> Arc<Shared> {
 
 /// Dials and says nothing. An error when the other side has reset it already.
 async fn stall(to: SocketAddr) -> std::io::Result<TcpStream> {
-    let dial = Dial { remote: to, source: None, mark: 0 };
-    socket::start_dial(dial)?.connected().await
+    socket::unconnected(to.is_ipv6(), 0)?.start(to, None)?.connected().await
 }
 
 fn pod(name: &str) -> Arc<Pod> {

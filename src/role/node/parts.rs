@@ -50,7 +50,8 @@ pub(super) struct Parts {
 /// The pages about the process, each with its listener.
 struct Pages {
     sites: Vec<(&'static str, TcpListener, Arc<dyn admin::Site>)>,
-    tasks: tasks::Tasks,
+    /// Clients of one site must not take the places of another's: a probe has to be answered.
+    tasks: [tasks::Tasks; 3],
 }
 
 /// The CA in this process as a source of certificates.
@@ -138,7 +139,8 @@ impl Parts {
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
         };
-        let tasks = admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
+        let tasks = || admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
+        let tasks = [tasks(), tasks(), tasks()];
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown);
         let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
         Ok(Self { shared, feed, manager, statuses, certs, pages: Pages { sites, tasks }, enrolled })
@@ -173,8 +175,7 @@ impl Parts {
             seen::follow(statuses, enrolled, token).await;
             Ok(())
         });
-        for (name, listener, site) in pages.sites {
-            let tasks = pages.tasks.clone();
+        for ((name, listener, site), tasks) in pages.sites.into_iter().zip(pages.tasks) {
             supervisor.spawn(
                 control,
                 name,

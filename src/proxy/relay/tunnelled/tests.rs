@@ -15,8 +15,8 @@ async fn pair() -> (TcpStream, TcpStream) {
     let listener = crate::sys::socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let dial = crate::sys::socket::Dial { remote: address, source: None, mark: 0 };
-    let near = crate::sys::socket::start_dial(dial).unwrap().connected().await.unwrap();
+    let dial = crate::sys::socket::unconnected(false, 0).unwrap().start(address, None);
+    let near = dial.unwrap().connected().await.unwrap();
     (near, listener.accept().await.unwrap().0)
 }
 
