@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::load::{HELD, REQUEST_PORT, Report, SERVING};
 use crate::measure::{Cpu, Measure};
+use crate::peer::Peer;
 use crate::usage;
 
 /// The way between the two pods of a measurement.
@@ -34,6 +35,8 @@ pub(crate) enum Engine {
     Culvert { settings: Vec<(String, String)> },
     /// The kernel alone.
     NoMesh,
+    /// Another proxy, and its program.
+    Peer { program: PathBuf },
 }
 
 /// How a column is built.
@@ -52,6 +55,7 @@ pub(crate) struct Column {
     own: PathBuf,
     /// Before the mesh: programs end before their namespaces do.
     servers: Vec<(&'static str, Child)>,
+    peer: Option<Peer>,
     mesh: Mesh,
 }
 
@@ -106,8 +110,12 @@ impl Column {
         };
         let prefix = format!("{PREFIX}-{}", name.replace(' ', "-"));
         let mesh = Mesh::build(&prefix, &topology, &directory, culvert, Bond::Ours)?;
+        let peer = match &engine {
+            Engine::Culvert { .. } | Engine::NoMesh => None,
+            Engine::Peer { program } => Some(Peer::build(program, mesh.lab(), &directory, runtime)?),
+        };
         let own = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut column = Self { name, engine, runtime: runtime.clone(), own, servers: Vec::new(), mesh };
+        let mut column = Self { name, engine, runtime: runtime.clone(), own, servers: Vec::new(), peer, mesh };
         for pod in column.mesh.lab().pods() {
             sysctl::set(&pod.netns, "ipv4/ip_local_port_range", PORT_RANGE)?;
         }
@@ -119,8 +127,11 @@ impl Column {
         Ok(column)
     }
 
-    /// Starts what carries connections, fresh. `quiet` turns the line a connection off.
+    /// Starts what carries connections, fresh. `quiet` turns culvert's line a connection off.
     pub(crate) fn restart(&mut self, quiet: bool) -> anyhow::Result<()> {
+        if let Some(peer) = &mut self.peer {
+            return self.runtime.block_on(peer.restart(self.mesh.lab()));
+        }
         let Engine::Culvert { settings } = &self.engine else { return Ok(()) };
         let access = [("log-access", if quiet { "false" } else { "true" })];
         let given = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -172,11 +183,15 @@ impl Column {
 
     /// The processes that carry connections; none without a mesh.
     pub(crate) fn daemons(&self) -> Vec<u32> {
-        NODES.iter().filter_map(|node| self.mesh.pid_of(node)).collect()
+        let of_mesh = NODES.iter().filter_map(|node| self.mesh.pid_of(node));
+        of_mesh.chain(self.peer.iter().flat_map(Peer::pids)).collect()
     }
 
     pub(crate) fn teardown(mut self) -> anyhow::Result<()> {
         self.servers.clear();
+        if let Some(peer) = &mut self.peer {
+            peer.stop()?;
+        }
         Ok(self.mesh.teardown(GRACE)?)
     }
 

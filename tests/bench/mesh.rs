@@ -1,7 +1,8 @@
 //! `make bench`: no mesh and culvert side by side, cross-node and same-node, in one run.
 //!
 //! Owns: the load generator in the pods ([`load`]), the columns that are compared ([`column`]), what is measured
-//! ([`measure`]) and the table ([`figures`], [`report`]). Never: a shortcut into culvert; it starts the real binary.
+//! ([`measure`]) and the table ([`figures`], [`report`]), and what another proxy
+//! needs in a third one ([`peer`]). Never: a shortcut into culvert; it starts the real binary.
 #![expect(clippy::print_stdout, reason = "the table is what a person asked for")]
 #![expect(clippy::print_stderr, reason = "progress, and a load generator's last words")]
 
@@ -9,6 +10,7 @@ mod column;
 mod figures;
 mod load;
 mod measure;
+mod peer;
 mod report;
 mod run;
 mod usage;

@@ -43,13 +43,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok((pair.0.to_owned(), pair.1.to_owned()))
     });
     let settings = settings.collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(peer) = &args.peer {
-        anyhow::bail!(
-            "{}: another proxy needs a ZDS server, a CA over gRPC and its file of workloads, which this bench does \
-             not have yet: run it without PEER",
-            peer.display()
-        );
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stopped = Arc::new(AtomicBool::new(false));
     let mut signals = {
@@ -67,7 +60,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // What runs that were killed left behind.
     Lab::sweep(PREFIX, Kept::Remove)?;
     let directory = tempfile::Builder::new().prefix("culvert-bench-").tempdir_in("/run").context("cannot use /run")?;
-    let engines = [("no mesh", Engine::NoMesh), ("culvert", Engine::Culvert { settings })];
+    let mut engines = vec![("no mesh", Engine::NoMesh), ("culvert", Engine::Culvert { settings })];
+    engines.extend(args.peer.clone().map(|program| ("peer", Engine::Peer { program })));
     let mut columns = Vec::new();
     for (name, engine) in engines {
         let own = directory.path().join(name.replace(' ', "-"));
