@@ -8,7 +8,7 @@ use super::backend::{Backend, Change, Uncarried, Verdict};
 use super::error::RedirectError;
 use super::guard::{Claim, Facts, Refusal, admit};
 use super::plan::Plan;
-use super::routes;
+use super::{routes, sweep};
 use crate::sys::netlink::address::addresses;
 use crate::sys::netlink::{NetlinkSocket, Protocol};
 use crate::sys::netns::{Netns, NetnsId};
@@ -92,6 +92,10 @@ impl Redirector {
             Change::None if routing => Change::Healed,
             change => change,
         };
+        if change == Change::Laid && !routing {
+            // Routes of ours without rules of this back end's: an earlier life had another one.
+            sweep::others(netns, self.backend.name())?;
+        }
         match self.verify(netns, plan)? {
             Verdict::Same => Ok(Laid { change, namespace: netns.id() }),
             Verdict::Differs(differences) => {

@@ -26,6 +26,15 @@ impl Swept {
     }
 }
 
+/// Removes what an earlier process laid with another back end than `kept`: two sets of rules would both redirect, and
+/// only one of them would go when the pod leaves.
+pub(super) fn others(netns: &Netns, kept: &str) -> Result<(), RedirectError> {
+    let iptables = Iptables::installed().into_iter().map(|one| Box::new(one) as Box<dyn Backend>);
+    let all = std::iter::once(Box::new(Nftables) as Box<dyn Backend>).chain(iptables);
+    let removed = all.filter(|backend| backend.name() != kept).map(|backend| backend.remove(netns));
+    RedirectError::gathered(removed.filter_map(Result::err).collect())
+}
+
 /// Recognises and removes everything of ours in the namespace: the table `culvert`, the chains
 /// `CULVERT_*`, and rules and routes with our protocol number. Nothing else is touched. A step
 /// that fails does not stop the others; what could be removed is gone when the error returns.
