@@ -43,6 +43,9 @@ pub enum NetnsError {
         #[source]
         source: io::Error,
     },
+    /// CAP_NET_ADMIN is missing. Configuration.
+    #[error("cannot bring lo up in a new network namespace: run as root or give the process CAP_NET_ADMIN")]
+    Loopback(#[source] io::Error),
     /// The path is a file of another kind. Configuration.
     #[error("{} is not a network namespace: name a file such as /run/netns/NAME or /proc/PID/ns/net", path.display())]
     NotANamespace { path: PathBuf },
@@ -79,16 +82,19 @@ impl Netns {
     /// for trying what a kernel can do, and for tests. Needs CAP_SYS_ADMIN.
     pub fn fresh() -> Result<Self, NetnsError> {
         let path = PathBuf::from("a new network namespace");
-        let failed = |source| NetnsError::Enter { path: path.clone(), source };
+        let of = path.clone();
+        let failed = move |source| NetnsError::Enter { path: of.clone(), source };
         // The thread is in the new namespace for the rest of its life, so it is one of its own.
-        let make = || {
-            nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
-            super::nsfs::loopback_up()?;
-            File::open("/proc/thread-self/ns/net")
+        let make = move || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
+            super::nsfs::loopback_up().map_err(NetnsError::Loopback)?;
+            File::open("/proc/thread-self/ns/net").map_err(failed)
         };
-        let thread = std::thread::Builder::new().name("culvert-netns-new".into()).spawn(make).map_err(failed)?;
-        let file = thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))).map_err(failed)?;
-        let meta = file.metadata().map_err(failed)?;
+        let thread = std::thread::Builder::new().name("culvert-netns-new".into()).spawn(make);
+        let thread = thread.map_err(|source| NetnsError::Enter { path: path.clone(), source })?;
+        let ended = |_| Err(NetnsError::Worker { path: path.clone() });
+        let file = thread.join().unwrap_or_else(ended)?;
+        let meta = file.metadata().map_err(|source| NetnsError::Open { path, source })?;
         let id = NetnsId { device: meta.dev(), inode: meta.ino() };
         Ok(Self { file: Arc::new(file), id, path: format!("net:[{}]", id.inode).into() })
     }
