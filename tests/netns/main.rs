@@ -5,11 +5,22 @@
 //! Each test builds a lab of its own under a name of its own and takes it away, also when it fails. Needs root; without
 //! it each test says that it was skipped, and fails where `CI=true`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "all of this is test: what fails is shown where it fails"
+)]
+
 mod bed;
+mod certificates;
 mod crash;
+mod hostile;
+mod input;
+mod iptables;
 mod life;
 mod odd;
 mod policy;
+mod ports;
 mod roads;
 mod seen;
 mod shutdown;
