@@ -95,8 +95,7 @@ impl Bed {
 
     /// Starts one daemon and does not wait. Rules are verified each second, so that healing is seen soon.
     pub(crate) fn launch(&mut self, node: &str, settings: &[(&str, &str)]) {
-        let state = self.directory.path().join(format!("{node}-state")).display().to_string();
-        let quick = [("verify-interval", "1s"), ("state-dir", state.as_str())];
+        let quick = [("verify-interval", "1s")];
         let quick = quick.into_iter().filter(|(key, _)| settings.iter().all(|(given, _)| given != key));
         let all: Vec<_> = quick.chain(settings.iter().copied()).collect();
         self.mesh.start_node(node, &all).unwrap();

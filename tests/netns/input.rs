@@ -56,7 +56,6 @@ impl Home {
             format!("--manifests={}", path("manifests")),
             "--node=node-a".into(),
             format!("--ca-dir={}", path("ca")),
-            format!("--state-dir={}", path("state")),
         ]
     }
 
