@@ -19,4 +19,4 @@ mod window;
 pub use window::Budget;
 
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;

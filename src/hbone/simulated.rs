@@ -95,6 +95,24 @@ pub(super) fn plenty() -> Budget {
     Budget::new(1 << 30)
 }
 
+/// Two tunnels to a peer whose connection, as those of some proxies, has room for 65,535 bytes, and who never reads.
+pub(crate) async fn narrow() -> [TunnelStream; 2] {
+    let (near, far) = pipe();
+    spawn(async move {
+        let mut builder = h2::server::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(65_535);
+        let connection = builder.handshake::<_, Bytes>(far).await.unwrap();
+        let mut held = Vec::new();
+        let hold = move |incoming: Incoming| held.push(incoming.accept(None));
+        drop(Connection::new(connection, &plenty()).run(CancellationToken::new(), hold).await);
+    });
+    let (tunnel, driver) = Tunnel::open(near, &plenty()).await.unwrap();
+    spawn(driver.run(|| {}));
+    let (one, _) = tunnel.connect(&request(), None).await.unwrap();
+    let (two, _) = tunnel.connect(&request(), None).await.unwrap();
+    [one, two]
+}
+
 impl Pair {
     /// A tunnel, as both ends see it: client, server.
     pub(super) async fn stream(&mut self) -> (TunnelStream, TunnelStream) {

@@ -149,7 +149,7 @@ async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize
                 }
                 count(read);
             }
-            // The room is the connection's: others may want it while this one has nothing to say.
+            // Every burst ends here. What was granted is the connection's, and some peers' have room for few streams.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => send.give_up_room(),
             Err(e) => return Err(Stop::Socket(e)),
         }

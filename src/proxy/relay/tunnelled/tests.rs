@@ -60,6 +60,26 @@ async fn what_is_cut_does_not_look_complete() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
+#[tokio::test]
+async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
+    let (mut app, socket) = pair().await;
+    let [one, two] = crate::hbone::simulated::narrow().await;
+    let relay = async { join(&socket, Side::Client, one, &Meter::default()).await };
+    let (_recv, mut send) = two.split();
+    let other = async {
+        app.write_all(b"x").await.unwrap();
+        // All but that byte.
+        while timeout(send.ready(1 << 20)).await != Ok(65_534) {
+            send.give_up_room();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ended = relay => panic!("{ended:?}"),
+        () = timeout(other) => {}
+    }
+}
+
 async fn timeout<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, work).await.unwrap()
 }
