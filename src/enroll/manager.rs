@@ -1,12 +1,12 @@
 //! The task that leads every pod of the node to where its labels want it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +108,20 @@ pub struct Manager<P: Plane> {
     /// Sweeps that failed; they are tried again with the next verification.
     unswept: BTreeSet<Arc<str>>,
     work: JoinSet<(Arc<str>, Done<P>)>,
+    /// A step that panics takes its result with it, so what it was for is written down here.
+    steps: HashMap<Id, Arc<str>>,
+}
+
+// === impl Entry ===
+
+impl<P: Plane> Entry<P> {
+    /// Plans the next try.
+    fn failed(&mut self, error: Arc<str>) {
+        let wait = Duration::from_millis(500) * 2u32.saturating_pow(self.failures.min(10));
+        self.failures += 1;
+        self.retry_at = Instant::now() + wait.min(MAX_BACKOFF);
+        (self.phase, self.error) = (Phase::Failed { due: false }, Some(error));
+    }
 }
 
 // === impl Manager ===
@@ -123,8 +137,8 @@ impl<P: Plane> Manager<P> {
     ) -> (Self, watch::Receiver<Arc<Vec<PodStatus>>>) {
         let (status, statuses) = watch::channel(Arc::new(Vec::new()));
         let (entries, swept, unswept) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let work = JoinSet::new();
-        (Self { plane, wanted, status, verify_every, on_verified, entries, swept, unswept, work }, statuses)
+        let (work, steps) = (JoinSet::new(), HashMap::new());
+        (Self { plane, wanted, status, verify_every, on_verified, entries, swept, unswept, work, steps }, statuses)
     }
 
     /// Works until `stop`. The rules of enrolled pods stay when it ends.
@@ -138,10 +152,18 @@ impl<P: Plane> Manager<P> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = self.wanted.changed() => if changed.is_err() { return },
-                Some(done) = self.work.join_next() => match done {
-                    Ok((uid, done)) => self.done(&uid, done),
-                    Err(error) if error.is_cancelled() => {}
-                    Err(error) => tracing::error!(%error, "a step of enrolment panicked: please report it"),
+                Some(done) = self.work.join_next_with_id() => match done {
+                    Ok((id, (uid, done))) => {
+                        self.steps.remove(&id);
+                        self.done(&uid, done);
+                    }
+                    Err(error) => {
+                        let uid = self.steps.remove(&error.id());
+                        if !error.is_cancelled() {
+                            tracing::error!(%error, "a step of enrolment panicked: please report it");
+                            uid.iter().for_each(|uid| self.panicked(uid));
+                        }
+                    }
                 },
                 _ = verify.tick() => self.verify_all(),
                 () = async {
@@ -210,7 +232,7 @@ impl<P: Plane> Manager<P> {
                 let entry = self.entries.entry(Arc::clone(&uid)).or_insert(fresh);
                 (entry.pod, entry.phase) = (Arc::clone(&pod), Phase::Busy);
                 let plane = Arc::clone(&self.plane);
-                self.work.spawn(async move { (uid, Done::Enrolled(plane.enrol(pod).await)) });
+                self.spawn(uid, async move { Done::Enrolled(plane.enrol(pod).await) });
             }
             Action::Forget(uid) => drop(self.entries.remove(&uid)),
             Action::Resume(uid) => {
@@ -226,7 +248,7 @@ impl<P: Plane> Manager<P> {
                 entry.phase = Phase::Busy;
                 tracing::info!(pod = %entry.pod.key, "withdrawing");
                 let plane = Arc::clone(&self.plane);
-                self.work.spawn(async move { (uid, Done::Released(plane.release(pod).await)) });
+                self.spawn(uid, async move { Done::Released(plane.release(pod).await) });
             }
             Action::WithdrawNow(uid) => self.remove(uid),
         }
@@ -237,7 +259,7 @@ impl<P: Plane> Manager<P> {
         entry.phase = Phase::Busy;
         entry.drain.take().iter().for_each(AbortHandle::abort);
         let plane = Arc::clone(&self.plane);
-        self.work.spawn(async move { (uid, Done::Removed(plane.remove(pod).await)) });
+        self.spawn(uid, async move { Done::Removed(plane.remove(pod).await) });
     }
 
     fn held(&mut self, uid: &str) -> Option<(&mut Entry<P>, Arc<P::Enrolled>)> {
@@ -260,15 +282,30 @@ impl<P: Plane> Manager<P> {
         let Some((entry, pod)) = self.held(uid) else { return };
         entry.phase = Phase::Busy;
         let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(uid));
-        self.work.spawn(async move { (uid, Done::Verified(plane.verify(pod).await)) });
+        self.spawn(uid, async move { Done::Verified(plane.verify(pod).await) });
     }
 
     fn sweep(&mut self, pod: Arc<Pod>) {
         let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(&pod.uid));
-        self.work.spawn(async move {
+        self.spawn(uid, async move {
             let result = plane.sweep(Arc::clone(&pod)).await;
-            (uid, Done::Swept(pod, result))
+            Done::Swept(pod, result)
         });
+    }
+
+    fn spawn(&mut self, uid: Arc<str>, step: impl Future<Output = Done<P>> + Send + 'static) -> AbortHandle {
+        let of = Arc::clone(&uid);
+        let handle = self.work.spawn(async move { (of, step.await) });
+        self.steps.insert(handle.id(), uid);
+        handle
+    }
+
+    /// Nobody knows how far the step came: what is held is let go, which leaves the rules, and enrolled anew.
+    fn panicked(&mut self, uid: &str) {
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.enrolled = None;
+            entry.failed("a step of its enrolment panicked".into());
+        }
     }
 
     fn done(&mut self, uid: &Arc<str>, done: Done<P>) {
@@ -299,10 +336,7 @@ impl<P: Plane> Manager<P> {
             Done::Enrolled(Err(error)) => {
                 let text: Arc<str> = chain(&error).into();
                 tracing::warn!(pod = %key, error = %text, "the pod belongs to the mesh and could not be enrolled; it is tried again");
-                let wait = Duration::from_millis(500) * 2u32.saturating_pow(entry.failures.min(10));
-                entry.failures += 1;
-                entry.retry_at = Instant::now() + wait.min(MAX_BACKOFF);
-                (entry.phase, entry.error) = (Phase::Failed { due: false }, Some(text));
+                entry.failed(text);
             }
             Done::Released(result) => {
                 entry.phase = Phase::Withdrawing;
@@ -312,10 +346,13 @@ impl<P: Plane> Manager<P> {
                 }
                 let Some(pod) = entry.enrolled.clone() else { return };
                 let (plane, uid) = (Arc::clone(&self.plane), Arc::clone(uid));
-                entry.drain = Some(self.work.spawn(async move {
+                let drain = self.spawn(Arc::clone(&uid), async move {
                     plane.drained(pod).await;
-                    (uid, Done::Drained)
-                }));
+                    Done::Drained
+                });
+                if let Some(entry) = self.entries.get_mut(&uid) {
+                    entry.drain = Some(drain);
+                }
             }
             Done::Removed(result) => {
                 match result {

@@ -26,6 +26,9 @@ pub enum Fault {
 /// Why a connection was refused or ended before it was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// The client gave up while its CONNECT was looked at.
+    #[error("the client gave up before it was answered")]
+    Abandoned,
     /// The application did not take the connection.
     #[error("the application at {to} did not accept the connection")]
     AppConnect {
@@ -120,7 +123,8 @@ impl Failure {
             Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
-            Self::Broken(_)
+            Self::Abandoned
+            | Self::Broken(_)
             | Self::Handshakes { .. }
             | Self::HopConnect { .. }
             | Self::HopTimeout { .. }
@@ -133,6 +137,7 @@ impl Failure {
     /// A word of a fixed set, for the log's `reason` and the label of `culvert_refusals_total`.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Abandoned => "abandoned",
             Self::AppConnect { .. } => "app_refused",
             Self::AppTimeout { .. } => "app_timeout",
             Self::Broken(_) => "reset",

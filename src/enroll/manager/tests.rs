@@ -16,6 +16,7 @@ struct Simulated {
     live_connections: watch::Sender<u32>,
     /// A step for the pod is being taken.
     working: AtomicBool,
+    panics: AtomicBool,
     sweeps_that_fail: Mutex<u32>,
 }
 
@@ -62,6 +63,8 @@ impl Plane for Simulated {
             *fail -= 1;
             return Err(Refused);
         }
+        drop(fail);
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "as planned");
         Ok(pod)
     }
     async fn verify(&self, pod: Arc<Arc<Pod>>) -> Result<Verified, Refused> {
@@ -245,4 +248,14 @@ async fn an_enrolled_pod_whose_addresses_are_gone_for_a_moment_stays_in() {
     assert_eq!(node.want(vec![(pod("cart", "one"), IN)]).await, Vec::<String>::new());
     // Opted out, it leaves.
     assert_eq!(node.want(vec![(lost, OUT)]).await, ["release cart", "remove cart", "sweep cart"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_is_a_failed_one() {
+    let node = Node::start(Vec::new());
+    node.plane.panics.store(true, Ordering::Relaxed);
+    assert_eq!(node.want(vec![(pod("cart", "one"), IN)]).await, ["enrol cart"]);
+    assert!(matches!(node.state("cart"), Some(State::Failed(_))));
+    assert_eq!(node.after(Duration::from_secs(1)).await, ["enrol cart"]);
+    assert_eq!(node.state("cart"), Some(State::Enrolled));
 }

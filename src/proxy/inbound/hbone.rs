@@ -114,7 +114,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         }
         // The client has given up: nobody waits for the application.
         _ = incoming.abandoned() => {
-            return open.close(Err(&Failure::Drained), true);
+            return open.close(Err(&Failure::Abandoned), true);
         }
     };
     match dialled {
@@ -148,7 +148,7 @@ async fn dial(pod: &PodProxy, peers: &Peers, destination: SocketAddr) -> Result<
 async fn relay(incoming: Incoming, server: &TcpStream, own: Option<&Workload>, open: Open) {
     let connection = Arc::clone(open.connection());
     let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
-        return open.close(Err(&Failure::Drained), true);
+        return open.close(Err(&Failure::Abandoned), true);
     };
     let relay = pin!(join(server, Side::Server, stream, &connection.meter));
     let result = unless_ended(&[&connection], relay).await;
