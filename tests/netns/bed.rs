@@ -95,10 +95,15 @@ impl Bed {
 
     /// Starts one daemon and does not wait. Rules are verified each second, so that healing is seen soon.
     pub(crate) fn launch(&mut self, node: &str, settings: &[(&str, &str)]) {
+        self.launch_by(&[], node, settings);
+    }
+
+    /// As [`Bed::launch`], by a shell or the like.
+    pub(crate) fn launch_by(&mut self, by: &[&str], node: &str, settings: &[(&str, &str)]) {
         let quick = [("verify-interval", "1s")];
         let quick = quick.into_iter().filter(|(key, _)| settings.iter().all(|(given, _)| given != key));
         let all: Vec<_> = quick.chain(settings.iter().copied()).collect();
-        self.mesh.start_node(node, &all).unwrap();
+        self.mesh.start_node_by(by, node, &all).unwrap();
     }
 
     pub(crate) fn path(&self) -> &Path {

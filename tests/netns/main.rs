@@ -14,6 +14,7 @@
 mod bed;
 mod certificates;
 mod crash;
+mod exempt;
 mod hostile;
 mod input;
 mod iptables;
@@ -24,4 +25,5 @@ mod ports;
 mod roads;
 mod seen;
 mod shutdown;
+mod unbelieving;
 mod wire;

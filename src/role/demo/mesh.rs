@@ -80,9 +80,18 @@ impl Mesh {
     /// Starts the daemon of `node` with further settings on top of those that the lab needs; one that is given
     /// twice is the caller's.
     pub fn start_node(&mut self, node: &str, settings: &[(&str, &str)]) -> Result<(), MeshError> {
+        self.start_node_by(&[], node, settings)
+    }
+
+    /// As [`Mesh::start_node`], by the program and the words of `by`, which runs the rest of its arguments in its
+    /// place: a shell that changes something of itself first.
+    pub fn start_node_by(&mut self, by: &[&str], node: &str, settings: &[(&str, &str)]) -> Result<(), MeshError> {
         let log = self.log_of(node);
         let path = |name: &str| self.directory.join(name).display().to_string();
-        let mut arguments = vec!["node".to_owned()];
+        let mut words =
+            by.iter().map(|&word| word.to_owned()).chain([self.binary.display().to_string(), "node".into()]);
+        let program_path = words.next().map_or_else(|| self.binary.clone(), PathBuf::from);
+        let mut arguments: Vec<String> = words.collect();
         let own = [
             ("manifests", path("manifests")),
             ("node", node.to_owned()),
@@ -96,7 +105,7 @@ impl Mesh {
         }
         let program = Program {
             name: format!("the node daemon of {node}"),
-            path: self.binary.clone(),
+            path: program_path,
             arguments,
             environment: Vec::new(),
             netns: self.lab.node(node)?.netns.clone(),
