@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Remove every rule, route and file that culvert left on this node.
+/// Remove every rule and route that culvert laid on this machine.
 ///
 /// Live connections that a redirect carries are cut. Rules of others are not touched. Run it after `culvert node` has
 /// ended for good; while it runs, its next verification would lay the rules again.

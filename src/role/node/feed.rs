@@ -117,7 +117,8 @@ impl Feed {
             };
             gone = false;
             if self.poller.look(look) == Next::Reload {
-                match self.load() {
+                // Reading and projecting a large mesh takes a while; the other tasks of this worker go on.
+                match tokio::task::block_in_place(|| self.load()) {
                     Ok(()) => tracing::info!(directory = %self.directory.display(), "manifests reloaded"),
                     Err(errors) => self.complain(&errors),
                 }

@@ -12,7 +12,7 @@ use super::plane::{self, Plane};
 use super::seen::{self, Seen};
 use crate::admin;
 use crate::ca::{Authority, Root};
-use crate::config::node::{CgroupExemption, Ipv6, NodeSettings, RedirectBackend};
+use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
 use crate::control::project;
 use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified};
 use crate::hbone::pool;
@@ -119,7 +119,7 @@ impl Parts {
         });
         let config = plane::Config {
             trust_domain: settings.trust_domain.as_str().into(),
-            ipv6: settings.ipv6 != Ipv6::Off,
+            ipv6: settings.ipv6,
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::node::Ipv6;
 use crate::enroll::manager::{self, Verified};
 use crate::identity::certs::Certs;
 use crate::model::pod::Pod;
@@ -26,8 +27,8 @@ use crate::telemetry::metrics::{Metrics, table};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub trust_domain: Arc<str>,
-    /// `false` leaves IPv6 out of every pod.
-    pub ipv6: bool,
+    /// Whether IPv6 is redirected: where a namespace has it, nowhere, or everywhere, so that a pod without it is an error.
+    pub ipv6: Ipv6,
     /// The daemon's cgroup, where the kernel can match it.
     pub cgroup: Option<CgroupMatch>,
     /// Reset the connections that are older than the enrolment.
@@ -102,7 +103,11 @@ impl Plane {
     }
 
     fn plan(&self, netns: &Netns) -> Result<Plan, PlaneError> {
-        let families = if self.config.ipv6 { families(netns)? } else { Families::V4Only };
+        let families = match self.config.ipv6 {
+            Ipv6::Auto => families(netns)?,
+            Ipv6::Off => Families::V4Only,
+            Ipv6::On => Families::Both,
+        };
         let cgroup = self.config.cgroup.clone();
         Ok(plan(&PlanInput { capture_inbound: true, cgroup, families, virtual_interfaces: Vec::new() }))
     }
