@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use culvert::role::demo::app::{self, HTTP_PORT, Refused, Reply};
+use culvert::role::demo::app::{self, Cut, HTTP_PORT, Refusal, Refused, Reply, Trickle};
 use culvert::role::demo::lab::Topology;
 use culvert::role::demo::mesh::Mesh;
 use culvert::sys::child::Bond;
@@ -223,6 +223,14 @@ impl Drop for Bed {
             }
         }
     }
+}
+
+/// Waits until a transfer that runs is cut.
+pub(crate) async fn ends(trickle: &mut Trickle, patience: Duration, what: &str) -> Cut {
+    // Far more than it carries in the time.
+    let cut = trickle.advance(u64::MAX / 2, patience).await.expect_err(what);
+    assert_ne!(cut.refusal, Refusal::Timeout, "{what}: it lives on: {cut}");
+    cut
 }
 
 /// Waits until `holds`, and fails with `what` when it does not come true.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use culvert::role::demo::app::{self, HTTP_PORT, Refusal, STREAM_PORT, Trickle, Way as Bytes};
+use culvert::role::demo::app::{self, HTTP_PORT, STREAM_PORT, Trickle, Way as Bytes};
 use culvert::role::demo::lab::KubeNamespace;
 
-use crate::bed::{Bed, Family, NODES, PATIENCE, SOME, demo, rules, until};
+use crate::bed::{Bed, Family, NODES, PATIENCE, SOME, demo, ends, rules, until};
 use crate::roads::{HBONE, PLAIN_IN, SAME_NODE, Way, takes};
 
 const PODS: [&str; 4] = ["client", "near", "server", "intruder"];
@@ -177,8 +177,7 @@ fn older_connections_are_reset_where_that_is_asked_for() {
         let mut old = transfers(bed).await;
         bed.start(&[("reset-older-connections", "true")]).await;
         for (what, trickle) in &mut old {
-            let cut = trickle.advance(u64::MAX / 2, PATIENCE).await.expect_err(what);
-            assert_ne!(cut.refusal, Refusal::Timeout, "{what}: {cut}");
+            ends(trickle, PATIENCE, what).await;
         }
         for way in PAIRS {
             takes(bed, &way, Family::V6).await;
@@ -196,7 +195,7 @@ fn a_withdrawal_that_does_not_end_is_cut_at_its_deadline() {
         Switch::Pod("client").turn(bed, false);
         bed.states(&["client"], "withdrawing").await;
         trickle.advance(SOME, PATIENCE).await.unwrap();
-        trickle.advance(u64::MAX / 2, Duration::from_secs(8)).await.expect_err("the deadline cuts it");
+        ends(&mut trickle, Duration::from_secs(8), "the deadline cuts it").await;
         bed.states(&["client"], "out").await;
         assert_eq!(rules(bed.netns("client")), before);
         let to = bed.at("server", Family::V4, HTTP_PORT);

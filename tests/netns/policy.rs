@@ -6,7 +6,7 @@ use culvert::role::demo::app::{self, ECHO_PORT, HTTP_PORT, STREAM_PORT, Trickle,
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::bed::{Bed, Family, NODES, PATIENCE, SOME, demo, until};
+use crate::bed::{Bed, Family, NODES, PATIENCE, SOME, demo, ends, until};
 use crate::roads::{HBONE, PLAIN_IN, SAME_NODE, Way};
 
 /// A connection ends within a second of the change of its policy; the second one is the machine's.
@@ -23,7 +23,7 @@ const BYSTANDER: Way = Way { from: "near", ..HBONE };
 struct Change {
     policy: &'static str,
     /// What ends, and what lives on.
-    ends: &'static [Way],
+    cut: &'static [Way],
     lives: &'static [Way],
     /// Who the log says decided.
     by: &'static str,
@@ -32,32 +32,32 @@ struct Change {
 const CHANGES: [Change; 5] = [
     Change {
         policy: "{action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/demo/sa/client]}}]}]}",
-        ends: &[HBONE, SAME_NODE],
+        cut: &[HBONE, SAME_NODE],
         lives: &[PLAIN_IN, BYSTANDER],
         by: "demo/changing",
     },
     Change {
         policy: "{action: DENY, rules: [{from: [{source: {notNamespaces: [demo]}}]}]}",
-        ends: &[PLAIN_IN],
+        cut: &[PLAIN_IN],
         lives: &[HBONE, SAME_NODE, BYSTANDER],
         by: "demo/changing",
     },
     Change {
         policy: "{action: ALLOW, rules: [{from: [{source: {principals: [cluster.local/ns/demo/sa/near]}}]}]}",
-        ends: &[HBONE, SAME_NODE, PLAIN_IN],
+        cut: &[HBONE, SAME_NODE, PLAIN_IN],
         lives: &[BYSTANDER],
         // The only one that could have allowed it.
         by: "demo/changing",
     },
     Change {
         policy: "{action: DENY, rules: [{to: [{operation: {ports: [\"8082\"]}}]}]}",
-        ends: &[HBONE, SAME_NODE, PLAIN_IN, BYSTANDER],
+        cut: &[HBONE, SAME_NODE, PLAIN_IN, BYSTANDER],
         lives: &[],
         by: "demo/changing",
     },
     Change {
         policy: "{action: DENY, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}",
-        ends: &[],
+        cut: &[],
         lives: &[HBONE, SAME_NODE, PLAIN_IN, BYSTANDER],
         by: "",
     },
@@ -67,9 +67,9 @@ const CHANGES: [Change; 5] = [
 fn a_change_ends_what_it_forbids_and_nothing_else() {
     demo("change", async |bed| {
         bed.start(&[]).await;
-        for Change { policy, ends, lives, by } in &CHANGES {
+        for Change { policy, cut, lives, by } in &CHANGES {
             let mut ending = Vec::new();
-            for way in *ends {
+            for way in *cut {
                 ending.push((way, start(bed, way).await));
             }
             let mut living = Vec::new();
@@ -81,7 +81,7 @@ fn a_change_ends_what_it_forbids_and_nothing_else() {
             for (way, trickle) in &mut ending {
                 let what = format!("{policy}: {} → {}", way.from, way.to);
                 // Far more than it carries in the time.
-                trickle.advance(u64::MAX / 2, AT_ONCE).await.expect_err(&what);
+                ends(trickle, AT_ONCE, &what).await;
                 assert!(changed.elapsed() < AT_ONCE, "{what}: {:?}", changed.elapsed());
                 let line = bed.access(marks, "inbound", way.from, way.to).await;
                 assert_eq!(line["reason"], "policy_changed", "{what}: {line}");
@@ -113,7 +113,7 @@ fn strict_and_permissive_by_turns() {
         for round in 0..2 {
             let marks = bed.marks();
             bed.put("strict.yaml", &manifest("PeerAuthentication", "default", "{mtls: {mode: STRICT}}"));
-            plain.advance(u64::MAX / 2, AT_ONCE).await.expect_err("plaintext ends under STRICT");
+            ends(&mut plain, AT_ONCE, "plaintext ends under STRICT").await;
             let line = bed.access(marks, "inbound", "outsider", "near").await;
             assert_eq!((&line["reason"], &line["road"]), (&"policy_changed".into(), &"plain".into()), "{line}");
             bed.policies(1).await;

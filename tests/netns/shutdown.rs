@@ -6,7 +6,7 @@ use culvert::role::demo::app::{STREAM_PORT, Trickle, Way as Bytes};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use crate::bed::{Bed, Family, PATIENCE, SOME, demo, rules};
+use crate::bed::{Bed, Family, PATIENCE, SOME, demo, ends, rules};
 use crate::roads::{HBONE, SAME_NODE, takes};
 
 async fn live(bed: &Bed, from: &str, to: &str) -> Trickle {
@@ -32,7 +32,7 @@ fn a_drain_lets_live_transfers_go_on_and_refuses_new_ones() {
         // One ends by itself in time, the other is cut at the deadline.
         first.finish(PATIENCE).await.unwrap();
         second.advance(SOME, PATIENCE).await.unwrap();
-        second.advance(u64::MAX / 2, Duration::from_secs(8)).await.expect_err("the deadline cuts it");
+        ends(&mut second, Duration::from_secs(8), "the deadline cuts it").await;
         let code = bed.node_ended("node-b", PATIENCE).unwrap();
         assert_eq!(code, Some(0));
         let took = started.elapsed();
@@ -75,6 +75,29 @@ fn a_second_signal_does_not_wait() {
         }
         let code = bed.node_ended("node-a", PATIENCE).unwrap();
         assert_eq!(code, Some(0));
-        trickle.advance(u64::MAX / 2, PATIENCE).await.expect_err("it is cut");
+        ends(&mut trickle, PATIENCE, "it is cut").await;
+    });
+}
+
+#[test]
+fn policy_holds_while_a_node_drains() {
+    demo("drainpolicy", async |bed| {
+        bed.start(&[("drain-deadline", "30s")]).await;
+        let (mut denied, mut allowed) = (live(bed, "client", "server").await, live(bed, "near", "server").await);
+        let mark = bed.mark("node-b");
+        bed.signal_node("node-b", Signal::SIGTERM).unwrap();
+        bed.says("node-b", mark, "draining").await;
+        bed.put(
+            "deny.yaml",
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: no-client, namespace: demo}\n\
+             spec: {action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/demo/sa/client]}}]}]}\n",
+        );
+        let marks = [0, mark];
+        ends(&mut denied, PATIENCE, "no longer permitted").await;
+        let line = bed.access(marks, "inbound", "client", "server").await;
+        assert_eq!((&line["reason"], &line["policy"]), (&"policy_changed".into(), &"demo/no-client".into()), "{line}");
+        allowed.advance(SOME, PATIENCE).await.unwrap();
+        allowed.finish(PATIENCE).await.unwrap();
+        assert_eq!(bed.node_ended("node-b", PATIENCE).unwrap(), Some(0));
     });
 }
