@@ -13,7 +13,7 @@ use culvert::sys::netns::Netns;
 use culvert::sys::plain_tcp;
 use culvert::tls::encode_certificates;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer};
 use tokio::net::TcpStream;
@@ -30,6 +30,8 @@ const LONGEST: usize = 64 << 10;
 pub(super) fn acceptor(root_file: &Path) -> anyhow::Result<TlsAcceptor> {
     let root_key = KeyPair::generate()?;
     let mut root = CertificateParams::default();
+    // Another name than the leaf's, or the leaf would look as if it had signed itself.
+    root.distinguished_name.push(DnType::CommonName, "the bench's certificate service");
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     std::fs::write(root_file, root.clone().self_signed(&root_key)?.pem())
         .with_context(|| format!("cannot write {}", root_file.display()))?;

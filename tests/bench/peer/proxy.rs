@@ -57,7 +57,8 @@ impl Peer {
             self.running.push(Child::start(&self.of(node))?);
         }
         for (node, child) in lab.nodes().iter().zip(&mut self.running) {
-            ready(node, child).await.with_context(|| format!("its log is in {}", self.directory.display()))?;
+            let log = self.directory.join(format!("{}.log", node.plan.name));
+            ready(node, child).await.with_context(|| format!("its log ends:\n{}", tail(&log)))?;
         }
         let claims = Claims::new();
         for pod in lab.pods() {
@@ -123,4 +124,11 @@ async fn ready(node: &LabNode, child: &mut Child) -> anyhow::Result<()> {
         anyhow::ensure!(started.elapsed() < READY, "{} is not ready after {READY:?}", child.name());
         sleep(LOOK).await;
     }
+}
+
+/// The last lines of a log, which is removed with everything else.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
 }
