@@ -64,10 +64,14 @@ async fn what_is_cut_does_not_look_complete() {
 async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
     let (mut app, socket) = pair().await;
     let [one, two] = crate::hbone::simulated::narrow().await;
-    let relay = async { join(&socket, Side::Client, one, &Meter::default()).await };
+    let meter = Meter::default();
+    let relay = async { join(&socket, Side::Client, one, &meter).await };
     let (_recv, mut send) = two.split();
     let other = async {
         app.write_all(b"x").await.unwrap();
+        while meter.read().0 < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // All but that byte.
         while timeout(send.ready(1 << 20)).await != Ok(65_534) {
             send.give_up_room();
