@@ -1,5 +1,7 @@
 //! The task that leads every pod of the node to where its labels want it.
 
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+pub use self::status::{PodStatus, State};
 use super::reconcile::{Action, Phase, reconcile};
 use crate::model::membership::{Membership, OutReason};
 use crate::model::pod::Pod;
@@ -38,27 +41,6 @@ pub trait Plane: Send + Sync + 'static {
 
 /// The pods of this node and their membership, as the newest accepted state has them.
 pub type Wanted = Vec<(Arc<Pod>, Membership)>;
-
-/// Where a pod stands, for people.
-#[derive(Clone, Debug)]
-pub struct PodStatus {
-    pub pod: Arc<Pod>,
-    pub membership: Membership,
-    pub state: State,
-    /// Verifications that found and mended a difference.
-    pub healed: u64,
-}
-
-/// A pod's state as people see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    Enrolled,
-    Enrolling,
-    /// The newest error; it is tried again.
-    Failed(Arc<str>),
-    Out,
-    Withdrawing,
-}
 
 /// What a verification found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
