@@ -175,10 +175,9 @@ impl manager::Plane for Plane {
         let (redirector, metrics) = (self.redirector.clone(), self.metrics.clone());
         Self::blocking(move || {
             let netns = pod.proxy.netns();
-            match Netns::open(netns.path()) {
-                Ok(now) if now.id() == netns.id() => {}
-                Ok(_) => return Ok(Verified::Replaced),
-                Err(error) => return Err(error.into()),
+            let now = Netns::open(netns.path());
+            if now.as_ref().is_ok_and(|now| now.id() != netns.id()) {
+                return Ok(Verified::Replaced);
             }
             pod.recount_older()?;
             pod.publish(&metrics, redirector.uncarried(netns)?);
@@ -194,7 +193,8 @@ impl manager::Plane for Plane {
                 *pod.laid.lock().unwrap_or_else(PoisonError::into_inner) = laid;
                 return Ok(Verified::Healed);
             }
-            Ok(Verified::Same)
+            // The namespace that is held was looked after all the same: its pod may live on without a name.
+            now.map(|_| Verified::Same).map_err(PlaneError::from)
         })
         .await
     }
