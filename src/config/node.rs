@@ -67,7 +67,7 @@ pub struct NodeSettings {
     pub admin_address: SocketAddr,
     pub metrics_address: SocketAddr,
     pub ready_address: SocketAddr,
-    /// `None` takes one for each processor.
+    /// `None` takes half of the processors.
     pub data_threads: Option<NonZeroUsize>,
 }
 

@@ -233,7 +233,7 @@ pub const NODE: &[Setting] = &[
         Kind::Count,
         "0",
         "Threads that carry connections",
-        "0 is one for each processor that the process may use",
+        "0 is half of the processors that the process may use: the pods' programs run on the same ones",
     ),
 ];
 

@@ -97,6 +97,7 @@ impl Listeners {
             Ok(listeners)
         };
         let outbound = on(ports::OUTBOUND)?;
+        outbound.iter().for_each(socket::stays_on_host);
         let plaintext = on(ports::INBOUND_PLAINTEXT)?;
         Ok(Self { outbound, plaintext, hbone: on(ports::HBONE)? })
     }

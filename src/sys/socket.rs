@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -47,6 +48,14 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Sets what fits a leg that never leaves this host, on a socket or on a listener for all that it accepts. Loopback
+/// loses nothing, so there is no congestion to control; a paced algorithm (BBR) would cost a timer for every few
+/// packets. Reno is in every kernel and needs no privilege.
+pub fn stays_on_host(socket: &impl AsFd) {
+    // Where it is refused, the host's own algorithm does the same, only slower.
+    drop(SockRef::from(socket).set_tcp_congestion(b"reno"));
 }
 
 /// Makes a socket for a connection in the calling thread's namespace. `mark` is the packet mark that exempts it from
@@ -93,8 +102,8 @@ pub fn reset_on_close(stream: &TcpStream) {
 // === impl Unconnected ===
 
 impl Unconnected {
-    /// Starts a connection and does not wait for it. `source` is the address to show to the other side: one that is
-    /// foreign to the namespace needs CAP_NET_ADMIN, and the redirection's routes, by which the answers come back.
+    /// Starts a connection and does not wait for it. `source` is the address to show to an application inside the
+    /// namespace: one that is foreign to it needs CAP_NET_ADMIN, and the redirection's routes, by which the answers come back.
     pub fn start(self, remote: SocketAddr, source: Option<IpAddr>) -> io::Result<Dialling> {
         let Self { socket } = self;
         // Binding to an address of the other family would fail with a riddle; the caller's own choice
@@ -108,6 +117,7 @@ impl Unconnected {
             // With a port picked at bind(2) a client would have 28,000 connections to all its peers
             // together; picked at connect(2) it has as many to each (Linux 4.2).
             setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+            stays_on_host(&socket);
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
         match socket.connect(&remote.into()) {

@@ -23,7 +23,7 @@ pub struct PipePool {
 
 /// What a pipe is asked to hold. A pipe's pages are only allocated while bytes are in it; 256 KiB
 /// is a quarter of /proc/sys/fs/pipe-max-size, which CAP_SYS_RESOURCE would be needed to exceed.
-const CAPACITY: usize = 256 * 1024;
+const CAPACITY: usize = 1024 * 1024;
 /// Idle pipes kept for the next burst: two descriptors and, empty, about 1 KiB of kernel memory each.
 const MAX_IDLE: usize = 64;
 

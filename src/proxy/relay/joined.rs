@@ -93,15 +93,19 @@ enum Burst {
 }
 
 async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: impl Fn(usize)) -> Result<(), FlowError> {
+    let mut streaming = false;
     loop {
         // A source that never runs dry must not keep the others, and the end from outside, waiting.
         tokio::task::consume_budget().await;
         source.readable().await.map_err(FlowError::Reading)?;
-        let mut burst = small(source, sink, &count).await?;
+        // A burst after a burst of bulk is most likely bulk again: nothing of it needs to pass through here.
+        let mut burst = if streaming { Burst::Bulk } else { small(source, sink, &count).await? };
         if matches!(burst, Burst::Bulk) {
             let mut pipe = pipes.lease().map_err(FlowError::Pipe)?;
-            burst = bulk(source, sink, &mut pipe, &count).await?;
+            let moved;
+            (burst, moved) = bulk(source, sink, &mut pipe, &count).await?;
             pipes.give_back(pipe);
+            streaming = moved >= SCRATCH;
         }
         if matches!(burst, Burst::Ended) {
             // Already closed by the other side is as good as shut down by us.
@@ -145,20 +149,21 @@ async fn small(source: &TcpStream, sink: &TcpStream, count: &impl Fn(usize)) -> 
     Ok(burst)
 }
 
-/// Moves everything that is there through `pipe`, which is empty again on success.
+/// Moves everything that is there through `pipe`, which is empty again on success. Answers with the bytes moved, too.
 async fn bulk(
     source: &TcpStream,
     sink: &TcpStream,
     pipe: &mut Pipe,
     count: &impl Fn(usize),
-) -> Result<Burst, FlowError> {
+) -> Result<(Burst, usize), FlowError> {
+    let mut total = 0;
     loop {
         tokio::task::consume_budget().await;
         // Only an empty pipe is filled, so that "would block" can only mean an empty source.
         match source.try_io(Interest::READABLE, || pipe.fill(source)) {
-            Ok(0) => return Ok(Burst::Ended),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Burst::Idle),
+            Ok(0) => return Ok((Burst::Ended, total)),
+            Ok(moved) => total += moved,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((Burst::Idle, total)),
             Err(e) => return Err(FlowError::Reading(e)),
         }
         while pipe.held() > 0 {
