@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::relay::{Broken, Side};
+use super::relay::Broken;
 use crate::authz::Denial;
 use crate::model::ports;
 use crate::telemetry::metrics::ResponseFlags;
@@ -118,7 +118,6 @@ impl Failure {
     pub fn fault(&self) -> Fault {
         match self {
             Self::AppConnect { .. } | Self::AppTimeout { .. } => Fault::App,
-            Self::Broken(broken) if broken.side == Side::Us => Fault::Us,
             Self::Denied(_) | Self::Revoked(_) | Self::Tunnel { cause: TunnelCause::Refused, .. } => Fault::Policy,
             Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
@@ -13,28 +14,39 @@ pub struct Pipe {
     write: OwnedFd,
     /// Bytes inside.
     held: usize,
+    /// Counts the wide pipes that are out; `None` for a narrow one.
+    wide: Option<Wide>,
 }
+
+/// One of the wide pipes that are out at once.
+#[derive(Debug)]
+struct Wide(Arc<AtomicUsize>);
 
 /// Pipes between two uses. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct PipePool {
     idle: Arc<Mutex<Vec<Pipe>>>,
+    wide: Arc<AtomicUsize>,
 }
 
-/// What a pipe is asked to hold. A pipe's pages are only allocated while bytes are in it; 256 KiB
-/// is a quarter of /proc/sys/fs/pipe-max-size, which CAP_SYS_RESOURCE would be needed to exceed.
+/// What a wide pipe is asked to hold: /proc/sys/fs/pipe-max-size, 1 MiB by default. Pages are only allocated while bytes
+/// are in it.
 const CAPACITY: usize = 1024 * 1024;
-/// Idle pipes kept for the next burst: two descriptors and, empty, about 1 KiB of kernel memory each.
-const MAX_IDLE: usize = 64;
+/// Wide pipes at once. Readers that stall hold theirs full: 64 MiB at the most. Further pipes keep the kernel's 64 KiB.
+const MAX_WIDE: usize = 64;
+/// Idle pipes kept for the next burst: two descriptors and, empty, about 10 KiB of kernel memory each.
+const MAX_IDLE: usize = 16;
 
 // === impl Pipe ===
 
 impl Pipe {
-    fn new() -> io::Result<Self> {
+    fn new(wide: Option<Wide>) -> io::Result<Self> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
-        // An unprivileged process past its share of pipe pages keeps the default of 64 KiB.
-        let _default_size = fcntl(&write, FcntlArg::F_SETPIPE_SZ(CAPACITY as i32));
-        Ok(Self { read, write, held: 0 })
+        if wide.is_some() {
+            // An unprivileged process past its share of pipe pages keeps the default.
+            let _default_size = fcntl(&write, FcntlArg::F_SETPIPE_SZ(CAPACITY as i32));
+        }
+        Ok(Self { read, write, held: 0, wide })
     }
 
     /// Bytes that wait inside.
@@ -67,24 +79,39 @@ impl Pipe {
 
 impl PipePool {
     pub fn new() -> Self {
-        Self { idle: Arc::new(Mutex::new(Vec::new())) }
+        Self { idle: Arc::default(), wide: Arc::default() }
     }
 
     /// An empty pipe. Fails when the process is out of descriptors.
     pub fn lease(&self) -> io::Result<Pipe> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(Pipe::new, Ok)
+        idle.map_or_else(|| Pipe::new(Wide::take(&self.wide)), Ok)
     }
 
     /// Takes a pipe back. One that still holds bytes is closed, never reused: they would come out
     /// of somebody else's connection.
     pub fn give_back(&self, pipe: Pipe) {
-        if pipe.held == 0 {
+        if pipe.held == 0 && pipe.wide.is_some() {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < MAX_IDLE {
                 idle.push(pipe);
             }
         }
+    }
+}
+
+// === impl Wide ===
+
+impl Wide {
+    fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |wide: usize| (wide < MAX_WIDE).then_some(wide + 1);
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Wide {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -78,8 +78,6 @@ pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, mete
 enum FlowError {
     Reading(io::Error),
     Writing(io::Error),
-    /// No pipe is to be had: the process is out of descriptors.
-    Pipe(io::Error),
 }
 
 /// What a burst left behind.
@@ -101,11 +99,14 @@ async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: imp
         // A burst after a burst of bulk is most likely bulk again: nothing of it needs to pass through here.
         let mut burst = if streaming { Burst::Bulk } else { small(source, sink, &count).await? };
         if matches!(burst, Burst::Bulk) {
-            let mut pipe = pipes.lease().map_err(FlowError::Pipe)?;
-            let moved;
-            (burst, moved) = bulk(source, sink, &mut pipe, &count).await?;
-            pipes.give_back(pipe);
-            streaming = moved >= SCRATCH;
+            // Without a descriptor for a pipe it goes on through the buffer.
+            streaming = false;
+            if let Ok(mut pipe) = pipes.lease() {
+                let moved;
+                (burst, moved) = bulk(source, sink, &mut pipe, &count).await?;
+                pipes.give_back(pipe);
+                streaming = moved >= SCRATCH;
+            }
         }
         if matches!(burst, Burst::Ended) {
             // Already closed by the other side is as good as shut down by us.
@@ -199,7 +200,6 @@ impl FlowError {
         match self {
             Self::Reading(source) => Broken { side: source_side, source },
             Self::Writing(source) => Broken { side: sink_side, source },
-            Self::Pipe(source) => Broken { side: Side::Us, source },
         }
     }
 }

@@ -25,8 +25,6 @@ pub enum Side {
     Client,
     /// The one that took it.
     Server,
-    /// Neither: this process.
-    Us,
 }
 
 /// A relay that ended before both directions did.
@@ -70,7 +68,6 @@ impl std::fmt::Display for Side {
         f.write_str(match self {
             Self::Client => "client's",
             Self::Server => "server's",
-            Self::Us => "proxy's",
         })
     }
 }

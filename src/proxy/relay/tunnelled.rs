@@ -60,7 +60,7 @@ pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &
     let mut near = Unfinished { socket, send, is_over: false };
     let (sent, received): (Count, Count) = match side {
         Side::Server => (Meter::down, Meter::up),
-        Side::Client | Side::Us => (Meter::up, Meter::down),
+        Side::Client => (Meter::up, Meter::down),
     };
     let stop = {
         // Pinned and polled by hand, see `joined::join`.

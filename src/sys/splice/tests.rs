@@ -41,11 +41,13 @@ fn a_pipe_with_bytes_is_never_reused() {
 }
 
 #[test]
-fn the_pool_is_bounded() {
+fn wide_pipes_and_idle_ones_are_bounded() {
     let pool = PipePool::new();
-    let pipes: Vec<_> = (0..MAX_IDLE + 10).map(|_| pool.lease().unwrap()).collect();
+    let pipes: Vec<_> = (0..MAX_WIDE + 10).map(|_| pool.lease().unwrap()).collect();
+    assert_eq!(pipes.iter().filter(|pipe| pipe.wide.is_some()).count(), MAX_WIDE);
     for pipe in pipes {
         pool.give_back(pipe);
     }
-    assert_eq!(pool.idle.lock().unwrap().len(), MAX_IDLE);
+    let idle = pool.idle.lock().unwrap().len();
+    assert_eq!((idle, pool.wide.load(Ordering::Relaxed)), (MAX_IDLE, MAX_IDLE), "what is closed counts no more");
 }
