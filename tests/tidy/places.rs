@@ -33,9 +33,9 @@ const WORDS: [(&str, &str); 7] = [
     ("/tmp/", "wt/"),
     ("/ro", "ot/"),
     ("/ho", "me/"),
-    ("index.", "crates.io"),
-    ("static.", "crates.io"),
-    ("registry.", "npmjs.org"),
+    ("index.crates", ".io"),
+    ("static.crates", ".io"),
+    ("registry.npm", "js.org"),
 ];
 
 /// Rules for the sources by folder.
