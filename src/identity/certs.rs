@@ -83,6 +83,8 @@ struct Entry {
     last_attempt: Option<SystemTime>,
     next: SystemTime,
     reference: std::sync::Weak<Reference>,
+    /// From when the life of the current certificate is counted.
+    since: SystemTime,
     values: watch::Sender<Snapshot>,
     waiting: Arc<AtomicUsize>,
 }
@@ -187,6 +189,7 @@ impl Certs {
             fetching: false,
             last_attempt: None,
             next: (self.shared.clock)(),
+            since: (self.shared.clock)(),
             reference: Arc::downgrade(&reference),
             values,
             waiting,
@@ -310,6 +313,8 @@ impl<S: CertSource> Manager<S> {
             Ok(credentials) => {
                 tracing::debug!(%identity, "certificate issued");
                 entry.failures = 0;
+                // CAs date leaves back for clocks that are late; half of the life is counted from when it came.
+                entry.since = now.max(credentials.not_before());
                 value = Snapshot { certificate: Some(credentials), error: None };
             }
             Err(error) => {
@@ -320,7 +325,7 @@ impl<S: CertSource> Manager<S> {
             }
         }
         let lifetime =
-            value.certificate.as_ref().map(|c| Lifetime { not_before: c.not_before(), not_after: c.not_after() });
+            value.certificate.as_ref().map(|c| Lifetime { not_before: entry.since, not_after: c.not_after() });
         entry.next = rotate(lifetime, now, entry.failures, (self.config.jitter)()).at;
         if entry.failures == 0 {
             // A CA that issues what is half spent already must not be asked in a loop.

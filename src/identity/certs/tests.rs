@@ -16,6 +16,8 @@ enum Act {
     Foreign,
     Issue,
     Panic,
+    /// Dated back by two minutes, as CAs do, and valid for this long from now.
+    Short(Duration),
     Slow(Duration),
 }
 
@@ -55,6 +57,10 @@ impl CertSource for Source {
             }
             Act::Issue => Ok(ca.ca.issue(identity, now, 24 * HOUR)),
             Act::Panic => panic!("a source that panics, as planned"),
+            Act::Short(life) => {
+                let back = Duration::from_secs(120);
+                Ok(ca.ca.issue(identity, now - back, life + back))
+            }
             Act::Slow(wait) => {
                 sleep(wait).await;
                 Ok(ca.ca.issue(identity, now, 24 * HOUR))
@@ -129,6 +135,19 @@ async fn a_certificate_is_renewed_at_half_its_life() {
     assert!(begun.elapsed() <= HOUR + Duration::from_secs(2), "{:?}", begun.elapsed());
     assert!(next.not_after() > first.not_after());
     assert_eq!(pod.certificate().unwrap().not_after(), next.not_after());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaf_that_is_dated_back_lives_half_of_what_is_left() {
+    let minute = Duration::from_secs(60);
+    let lab = lab([Act::Short(minute), Act::Short(minute)]);
+    let mut pod = lab.certs.acquire(&id("cart"));
+    pod.wait(HOUR).await.unwrap();
+    pod.changed().await;
+    let begun = Instant::now();
+    pod.changed().await;
+    let waited = begun.elapsed();
+    assert!(waited > minute / 3 && waited <= minute / 2 + Duration::from_secs(1), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
