@@ -46,6 +46,13 @@ fn kinds() {
     }
 }
 
+#[test]
+fn a_level_that_is_no_ascii_is_refused() {
+    for text in [" \u{2dd8}=", "\u{2dd8}=info", "info,\u{e9}=debug"] {
+        assert!(Kind::Levels.check(text).is_err(), "{text:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in any::<String>()) {
