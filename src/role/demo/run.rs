@@ -48,11 +48,11 @@ async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
     let progress = Progress::on_stderr();
     // A lab that was kept by an earlier run goes first.
     Lab::sweep(PREFIX, Kept::Remove)?;
-    let directory = fresh_directory()?;
+    let mut directory = Directory::fresh()?;
     let step = progress.step("building two nodes and five pods in network namespaces");
     let bond = if keep { Bond::Free } else { Bond::Ours };
     let binary = Path::new("/proc/self/exe").canonicalize().context("cannot find this program's own file")?;
-    let mut mesh = Mesh::build(PREFIX, &Topology::demo(), &directory, &binary, bond)?;
+    let mut mesh = Mesh::build(PREFIX, &Topology::demo(), &directory.path, &binary, bond)?;
     step.done();
     say(&format!("manifests: {}", mesh.manifests().directory().display()))?;
     let step = progress.step("starting a node daemon on each node");
@@ -71,23 +71,41 @@ async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
     if keep {
         say(&directions(&mesh))?;
         mesh.keep()?;
+        directory.kept = true;
     } else {
         let step = progress.step("taking everything away");
         mesh.teardown(GRACE)?;
-        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
         step.done();
     }
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn fresh_directory() -> anyhow::Result<PathBuf> {
-    let directory = PathBuf::from(DIRECTORY);
-    let use_it = || format!("cannot use {}", directory.display());
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).with_context(use_it)?;
+/// The demonstration's directory. It goes when this is dropped, however the run ends, unless it is kept.
+struct Directory {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Directory {
+    fn fresh() -> anyhow::Result<Self> {
+        let path = PathBuf::from(DIRECTORY);
+        let use_it = || format!("cannot use {}", path.display());
+        if path.exists() {
+            std::fs::remove_dir_all(&path).with_context(use_it)?;
+        }
+        std::fs::create_dir_all(&path).with_context(use_it)?;
+        Ok(Self { path, kept: false })
     }
-    std::fs::create_dir_all(&directory).with_context(use_it)?;
-    Ok(directory)
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the demonstration's directory");
+        }
+    }
 }
 
 fn directions(mesh: &Mesh) -> String {
