@@ -57,8 +57,8 @@ impl Pools {
     }
 }
 
-/// The pods' own programs run on the same processors. On two of them a second worker woke up for events that the first
-/// was about to see: measured, it cost a tenth of the throughput and a quarter of the latency.
+/// The pods' own programs run on the same processors. Of two workers on two processors the second one kept waking for
+/// events that the first was about to see (docs/performance.md has the figures).
 fn half_of_the_processors() -> usize {
     available_parallelism().map_or(1, |all| all.get().div_ceil(2))
 }
