@@ -4,32 +4,18 @@ use std::time::Duration;
 use super::*;
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Policy, Scope};
-use crate::model::service::Service;
-use crate::model::workload::{Locality, Tunnel, Workload};
+use crate::model::service::{Service, VirtualAddress};
+use crate::model::workload::{Tunnel, Workload};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
 fn workload(uid: &str, address: &str) -> Workload {
-    let empty = || "".into();
     Workload {
         uid: uid.into(),
-        name: empty(),
         namespace: "demo".into(),
-        service_account: empty(),
-        trust_domain: empty(),
         addresses: vec![address.parse().unwrap()],
-        network: empty(),
-        cluster: empty(),
-        node: empty(),
         tunnel: Tunnel::Hbone,
-        owner: empty(),
-        canonical_name: empty(),
-        canonical_revision: empty(),
-        locality: Locality::default(),
-        healthy: true,
-        host_network: false,
-        policies: Vec::new(),
-        services: Vec::new(),
+        ..Workload::default()
     }
 }
 
@@ -79,8 +65,8 @@ fn lookups_by_uid_network_and_service_address() {
         name: "s".into(),
         namespace: "demo".into(),
         hostname: "s.demo.svc.cluster.local".into(),
-        addresses: vec![ip("10.96.0.1")],
-        ports: vec![(80, 8080)],
+        addresses: vec![VirtualAddress::single("".into(), ip("10.96.0.1"))],
+        ..Service::default()
     };
     let far = Workload { network: "far".into(), ..workload("w", "10.0.0.1") };
     writer.replace(State { workloads: vec![far], services: vec![service], policies: Vec::new() });

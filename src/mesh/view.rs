@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::name::NamespacedName;
-use crate::model::service::Service;
+use crate::model::service::{Service, VirtualAddress};
 use crate::model::workload::{Tunnel, Workload};
 
 use super::State;
@@ -46,7 +46,7 @@ impl View {
         let mut services: Vec<_> = view.services.values().collect();
         services.sort_by_key(|service| service.key());
         for service in services {
-            for address in service.addresses.iter().map(IpAddr::to_canonical) {
+            for address in service.addresses.iter().filter_map(VirtualAddress::ip) {
                 view.services_at.entry(address).or_insert_with(|| Arc::clone(service));
             }
         }

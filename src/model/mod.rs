@@ -3,6 +3,7 @@
 //! Owns: types and the pure rules that belong to one type (parsing, matching a string, membership).
 //! Never: I/O, a clock, a wire format. Everything here is cheap to clone (`Arc<str>`) and compares by value.
 
+pub mod gateway;
 pub mod membership;
 pub mod name;
 pub mod pod;

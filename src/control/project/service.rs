@@ -8,7 +8,7 @@ use crate::control::index::{Index, IndexedPod};
 use crate::kube::types::pod::PodSpec;
 use crate::kube::types::service::{EndpointSlice, Service, ServicePort, TargetPort};
 use crate::model::name::NamespacedName;
-use crate::model::service;
+use crate::model::service::{self, VirtualAddress};
 use crate::model::workload::ServiceMembership;
 
 use super::Settings;
@@ -83,18 +83,25 @@ fn is_meant(indexed: &IndexedPod, uid: Option<&str>) -> bool {
 }
 
 fn model(key: &NamespacedName, object: &Service, settings: &Settings) -> service::Service {
-    let addresses = object.spec.addresses().filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical());
-    let ports = tcp(&object.spec.ports).map(|port| match port.target_port {
-        None => (port.port, port.port),
-        Some(TargetPort::Number(target)) => (port.port, target),
-        Some(TargetPort::Name(_)) => (port.port, 0),
+    let addresses = object.spec.addresses().filter_map(|text| text.parse::<IpAddr>().ok());
+    let network = || Arc::clone(&settings.network);
+    let ports = tcp(&object.spec.ports).map(|port| service::ServicePort {
+        port: port.port,
+        target: match port.target_port {
+            None => port.port,
+            Some(TargetPort::Number(target)) => target,
+            Some(TargetPort::Name(_)) => 0,
+        },
+        ..service::ServicePort::default()
     });
     service::Service {
         name: Arc::clone(&key.name),
         namespace: Arc::clone(&key.namespace),
         hostname: format!("{}.{}.svc.{}", key.name, key.namespace, settings.cluster_domain).into(),
-        addresses: addresses.collect(),
+        addresses: addresses.map(|ip| VirtualAddress::single(network(), ip)).collect(),
         ports: ports.collect(),
+        canonical: true,
+        ..service::Service::default()
     }
 }
 

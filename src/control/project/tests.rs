@@ -111,7 +111,8 @@ fn services_and_their_endpoints() {
         [format!("d/manual.d.{end}"), format!("d/s.d.{end}"), format!("d/stale.d.{end}"), format!("e/other.e.{end}")]
     );
     let service = &projection.services[1];
-    assert_eq!(service.ports, [(80, 0), (81, 81), (82, 8082), (83, 0), (84, 0), (85, 0), (86, 0)]);
+    let ports: Vec<_> = service.ports.iter().map(|port| (port.port, port.target)).collect();
+    assert_eq!(ports, [(80, 0), (81, 81), (82, 8082), (83, 0), (84, 0), (85, 0), (86, 0)]);
     assert_eq!((service.addresses.len(), projection.services[3].addresses.len()), (2, 0));
     let of: Vec<_> =
         projection.workloads[0].services.iter().map(|m| (m.service.name.to_string(), m.ports.clone())).collect();

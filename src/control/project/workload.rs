@@ -51,6 +51,7 @@ fn workload(
         host_network: pod.host_network,
         policies: attachments.keys_for(&key.namespace, &object.metadata.labels),
         services: services.of_pod(indexed),
+        ..Workload::default()
     }
 }
 

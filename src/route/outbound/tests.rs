@@ -9,18 +9,12 @@ fn workload(name: &str, address: &str, tunnel: Tunnel) -> Workload {
         service_account: name.into(),
         trust_domain: "cluster.local".into(),
         addresses: vec![address.parse().unwrap()],
-        network: "".into(),
-        cluster: "Kubernetes".into(),
         node: "a".into(),
         tunnel,
         owner: name.into(),
         canonical_name: name.into(),
         canonical_revision: "latest".into(),
-        locality: Default::default(),
-        healthy: true,
-        host_network: false,
-        policies: Vec::new(),
-        services: Vec::new(),
+        ..Workload::default()
     }
 }
 
