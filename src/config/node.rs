@@ -69,7 +69,11 @@ pub struct NodeSettings {
     pub ready_address: SocketAddr,
     /// `None` takes half of the processors.
     pub data_threads: Option<NonZeroUsize>,
+    pub data_busy_poll: Duration,
 }
+
+/// Beyond it a wake-up is no part worth saving.
+const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
 
 // === impl NodeSettings ===
 
@@ -127,6 +131,7 @@ impl TryFrom<&Effective> for NodeSettings {
             metrics_address: address("metrics-address")?,
             ready_address: address("ready-address")?,
             data_threads: NonZeroUsize::new(all.read("data-threads", value::count)?),
+            data_busy_poll: all.read("data-busy-poll", value::duration)?,
         };
         settings.consistent()
     }
@@ -137,6 +142,11 @@ impl NodeSettings {
         let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
         if self.window_budget < u64::from(STREAM_WINDOW) {
             return contradiction("window-budget must be at least 256KiB: the window of one stream");
+        }
+        if self.data_busy_poll > LONGEST_BUSY_POLL {
+            return contradiction(
+                "data-busy-poll must be at most 1ms: a thread that looks for longer keeps a processor from the pods",
+            );
         }
         let addresses = [self.admin_address, self.metrics_address, self.ready_address];
         for (place, address) in addresses.iter().enumerate() {

@@ -235,6 +235,13 @@ pub const NODE: &[Setting] = &[
         "Threads that carry connections",
         "0 is half of the processors that the process may use: the pods' programs run on the same ones",
     ),
+    setting(
+        "data-busy-poll",
+        Kind::Duration,
+        "100us",
+        "How long a thread that carries connections looks for the next message before it sleeps, at most",
+        "Only while messages follow each other that closely: to be woken takes longer than to carry one. 0s never looks",
+    ),
 ];
 
 /// The setting of a key.

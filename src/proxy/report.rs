@@ -11,6 +11,7 @@ use super::pod::PodProxy;
 use super::relay::Meter;
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
+use crate::runtime::Pulse;
 use crate::telemetry::access::{self, AccessRecord, Direction, Party, Road};
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::{Metrics, Peer, Reporter, SecurityPolicy, Traffic, TrafficLabels, table};
@@ -21,6 +22,8 @@ pub struct Report {
     pub metrics: Metrics,
     /// One line in the log for each connection and reporter.
     pub access_log: bool,
+    /// Told of every message that is carried.
+    pub pulse: Pulse,
 }
 
 /// A connection that is counted as open. [`Open::close`] says how it ended; a drop is a cut.
@@ -38,7 +41,7 @@ impl Report {
     /// The first is the one that opened it where there are two (same node); they share one meter.
     pub fn open(&self, opened: Instant, reporters: Vec<(Facts, &Arc<Connections>)>) -> Vec<Open> {
         let traffics: Vec<_> = reporters.iter().map(|(facts, _)| self.metrics.open(&labels(facts))).collect();
-        let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect()));
+        let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect(), self.pulse.clone()));
         let open = |((facts, list), traffic): ((Facts, &Arc<Connections>), Traffic)| {
             let registered = list.register(Connection::new(facts, opened, Arc::clone(&meter)));
             Open { registered, traffic: Some(traffic), report: self.clone() }
@@ -49,7 +52,7 @@ impl Report {
     /// As [`Report::open`], for one reporter.
     pub fn open_one(&self, opened: Instant, facts: Facts, list: &Arc<Connections>) -> Open {
         let traffic = self.metrics.open(&labels(&facts));
-        let meter = Arc::new(Meter::new(vec![traffic.counters()]));
+        let meter = Arc::new(Meter::new(vec![traffic.counters()], self.pulse.clone()));
         let registered = list.register(Connection::new(facts, opened, meter));
         Open { registered, traffic: Some(traffic), report: self.clone() }
     }

@@ -8,6 +8,7 @@
 //! manifests and answers a probe: [`pools::Pools`]. Tasks that live as long as the process are
 //! spawned by [`supervise::Supervisor`]; a connection's by the [`tasks::Tasks`] of its owner.
 
+mod busy;
 mod panics;
 pub mod pools;
 pub mod ready;
@@ -16,4 +17,5 @@ pub mod signal;
 pub mod supervise;
 pub mod tasks;
 
+pub use busy::Pulse;
 pub use panics::{Panic, Panics};

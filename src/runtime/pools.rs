@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::busy::{Pulse, look_again};
+
 /// The control pool's workers: one is enough for timers, watches and the admin pages, and leaves
 /// the processor to the pods.
 const CONTROL_WORKERS: usize = 1;
@@ -18,6 +20,8 @@ const BLOCKING_THREADS: usize = 16;
 pub struct Config {
     /// Workers of the data pool; `None` takes half of the processors that the process may use.
     pub data_threads: Option<NonZeroUsize>,
+    /// How long the data pool looks for the next message before it sleeps, at most; zero: it sleeps at once.
+    pub busy_poll: Duration,
 }
 
 /// The control pool (manifests, certificates, admin) and the data pool (pods' connections).
@@ -26,6 +30,7 @@ pub struct Config {
 pub struct Pools {
     control: Runtime,
     data: Runtime,
+    pulse: Pulse,
 }
 
 // === impl Pools ===
@@ -34,7 +39,13 @@ impl Pools {
     /// Starts the threads, named `culvert-ctl` and `culvert-data`.
     pub fn build(config: Config) -> io::Result<Self> {
         let data_threads = config.data_threads.map_or_else(half_of_the_processors, NonZeroUsize::get);
-        Ok(Self { control: pool("culvert-ctl", CONTROL_WORKERS)?, data: pool("culvert-data", data_threads)? })
+        let control = pool("culvert-ctl", CONTROL_WORKERS)?;
+        let data = pool("culvert-data", data_threads)?;
+        let pulse = Pulse::default();
+        if !config.busy_poll.is_zero() {
+            data.spawn(look_again(pulse.clone(), config.busy_poll));
+        }
+        Ok(Self { control, data, pulse })
     }
 
     pub fn control(&self) -> &Handle {
@@ -43,6 +54,11 @@ impl Pools {
 
     pub fn data(&self) -> &Handle {
         self.data.handle()
+    }
+
+    /// To be told of every message that the data pool carries.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Runs `work` on the calling thread, in the control pool's context.
@@ -78,7 +94,7 @@ mod tests {
 
     #[test]
     fn threads_carry_the_pool_in_their_name() {
-        let pools = Pools::build(Config { data_threads: NonZeroUsize::new(2) }).unwrap();
+        let pools = Pools::build(Config { data_threads: NonZeroUsize::new(2), ..Config::default() }).unwrap();
         let name = || std::thread::current().name().map(str::to_owned);
         let control = pools.control().spawn(async move { name() });
         let data = pools.data().spawn(async move { name() });

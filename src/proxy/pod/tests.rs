@@ -40,7 +40,11 @@ fn shared() -> Arc<Shared> {
         local: LocalPods::default(),
         pipes: PipePool::new(),
         plain_services: Default::default(),
-        report: Report { metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"), access_log: false },
+        report: Report {
+            metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"),
+            access_log: false,
+            pulse: crate::runtime::Pulse::default(),
+        },
         data: tokio::runtime::Handle::current(),
         panics: Panics::default(),
         drain: force.child_token(),

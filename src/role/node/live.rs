@@ -32,7 +32,8 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
         colour: colour && std::io::stdout().is_terminal(),
     };
     let guard = log::init(&log, std::io::stdout())?;
-    let pools = Pools::build(pools::Config { data_threads: settings.data_threads }).context("cannot start threads")?;
+    let config = pools::Config { data_threads: settings.data_threads, busy_poll: settings.data_busy_poll };
+    let pools = Pools::build(config).context("cannot start threads")?;
     let result = pools.block_on(live(settings, &pools, guard.dropped()));
     pools.shutdown(LAST_CALLS);
     drop(guard);

@@ -111,7 +111,7 @@ impl Parts {
             local: LocalPods::default(),
             pipes: PipePool::new(),
             plain_services: PlainServices::default(),
-            report: Report { metrics: metrics.clone(), access_log: settings.log_access },
+            report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
             data: pools.data().clone(),
             panics: panics.clone(),
             drain: shutdown.drain().clone(),
