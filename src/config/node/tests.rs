@@ -31,6 +31,7 @@ fn every_setting_has_its_own_field() {
             ("log-format", _) => "json",
             ("redirect-backend", _) => "iptables",
             ("ipv6", _) => "false",
+            ("data-busy-poll", _) => "77us",
             ("cgroup-exemption", _) => "off",
             ("same-node-lane" | "log-access", _) => "false",
             (_, Kind::Bool) => "true",
@@ -57,6 +58,7 @@ fn contradictions_are_refused() {
         assert!(error.contains(part), "{error}");
     };
     check(&[("window-budget", "64KiB")], "at least 256KiB");
+    check(&[("data-busy-poll", "2ms")], "at most 1ms");
     check(&[("metrics-address", "127.0.0.1:15000")], "must differ");
     assert!(settings(&[("metrics-address", "127.0.0.1:0"), ("ready-address", "127.0.0.1:0")]).is_ok());
 }
