@@ -2,6 +2,7 @@
 //! index, projection, mesh and evaluator. The cases are in the `*.yaml` files beside this one;
 //! `base.yaml` holds the namespaces and pods that all of them share.
 
+mod guide;
 mod render;
 
 use std::collections::BTreeMap;
