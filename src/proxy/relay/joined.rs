@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, Read as _};
 use std::net::Shutdown;
 use std::pin::pin;
 use std::task::Poll;
@@ -120,7 +120,7 @@ async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: imp
 async fn small(source: &TcpStream, sink: &TcpStream, count: &impl Fn(usize)) -> Result<Burst, FlowError> {
     // Both calls are made before anything is awaited, so the buffer never leaves its thread.
     let (burst, rest) = BUFFER.with_borrow_mut(|buffer| {
-        let read = match source.try_read(buffer) {
+        let read = match read_burst(source, buffer) {
             Ok(0) => return Ok((Burst::Ended, Vec::new())),
             Ok(read) => read,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((Burst::Idle, Vec::new())),
@@ -148,6 +148,17 @@ async fn small(source: &TcpStream, sink: &TcpStream, count: &impl Fn(usize)) -> 
         }
     }
     Ok(burst)
+}
+
+/// Reads what is there. A buffer that was not filled has emptied the socket, and the runtime is told so: to find it out by another
+/// read would be a third of the calls of a short message. What comes after this read makes an event of its own.
+fn read_burst(source: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    let result = source.try_io(Interest::READABLE, || {
+        read = (&*SockRef::from(source)).read(buffer)?;
+        if read > 0 && read < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    if read > 0 { Ok(read) } else { result.map(|()| 0) }
 }
 
 /// Moves everything that is there through `pipe`, which is empty again on success. Answers with the bytes moved, too.
