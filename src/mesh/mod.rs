@@ -6,11 +6,13 @@
 
 mod channel;
 mod policies;
+mod services;
 mod view;
 mod wait;
 
 pub use channel::{Reader, State, Writer, channel};
 pub use policies::Applicable;
+pub use services::Endpoint;
 pub use view::View;
 
 #[cfg(test)]

@@ -73,7 +73,9 @@ fn lookups_by_uid_network_and_service_address() {
     let view = reader.view();
     assert!(view.workload_by_uid("w").is_some() && view.workload_by_uid("v").is_none());
     assert!(view.workload_at("far", ip("::ffff:10.0.0.1")).is_some() && view.workload_at("", ip("10.0.0.1")).is_none());
-    assert!(view.service_at("", ip("10.96.0.1")).is_some() && view.service_at("", ip("10.96.0.2")).is_none());
+    assert!(
+        view.service_at("", ip("10.96.0.1"), None).is_some() && view.service_at("", ip("10.96.0.2"), None).is_none()
+    );
     assert_eq!((view.workloads().len(), view.services().len(), view.policies().len()), (1, 1, 0));
 }
 

@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::name::NamespacedName;
-use crate::model::service::{Service, VirtualAddress};
+use crate::model::service::Service;
 use crate::model::workload::{Tunnel, Workload};
 
 use super::State;
 use super::policies::{Applicable, Policies};
+use super::services::{Endpoint, Services};
 
 /// The mesh at one moment.
 #[derive(Default)]
@@ -18,8 +19,9 @@ pub struct View {
     workloads: HashMap<Arc<str>, Arc<Workload>>,
     /// Network → address → workload. Two levels, so that a look-up needs no owned key.
     workloads_at: HashMap<Arc<str>, HashMap<IpAddr, Arc<Workload>>>,
-    services: HashMap<NamespacedName, Arc<Service>>,
-    services_at: HashMap<IpAddr, Arc<Service>>,
+    /// Host name → workloads with it, in order of UIDs. Only those that are no pods have one.
+    workloads_named: HashMap<Arc<str>, Vec<Arc<Workload>>>,
+    services: Services,
     policies: Policies,
 }
 
@@ -40,16 +42,13 @@ impl View {
                 }
             }
         }
-        for service in state.services {
-            view.services.insert(service.key(), Arc::new(service));
+        for workload in view.workloads.values().filter(|workload| !workload.hostname.is_empty()) {
+            view.workloads_named.entry(Arc::clone(&workload.hostname)).or_default().push(Arc::clone(workload));
         }
-        let mut services: Vec<_> = view.services.values().collect();
-        services.sort_by_key(|service| service.key());
-        for service in services {
-            for address in service.addresses.iter().filter_map(VirtualAddress::ip) {
-                view.services_at.entry(address).or_insert_with(|| Arc::clone(service));
-            }
+        for named in view.workloads_named.values_mut() {
+            named.sort_by(|a, b| a.uid.cmp(&b.uid));
         }
+        view.services = Services::build(state.services, view.workloads.values());
         view
     }
 
@@ -68,10 +67,31 @@ impl View {
         self.workloads.get(uid)
     }
 
-    /// The service with a virtual address. Of several, the first in order of keys. A service's
-    /// addresses carry no network in the model yet: every one is of the caller's network.
-    pub fn service_at(&self, _network: &str, address: IpAddr) -> Option<&Arc<Service>> {
-        self.services_at.get(&address.to_canonical())
+    /// The workload of a namespace with a host name.
+    pub fn workload_named(&self, namespace: &str, hostname: &str) -> Option<&Arc<Workload>> {
+        self.workloads_named.get(hostname)?.iter().find(|workload| *workload.namespace == *namespace)
+    }
+
+    /// The service with a virtual address of a network, as a caller of the namespace `caller` sees it; `None` sees
+    /// every service. A single address beats a block. Of several services that of the caller's namespace comes first,
+    /// then a canonical one, then the first in order of keys.
+    pub fn service_at(&self, network: &str, address: IpAddr, caller: Option<&str>) -> Option<&Arc<Service>> {
+        self.services.at(network, address, caller)
+    }
+
+    /// The service under `<namespace>/<hostname>`, whoever asks.
+    pub fn service(&self, key: &NamespacedName) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+
+    /// The service with a host name, as a caller of the namespace `caller` sees it; ranked as [`Self::service_at`].
+    pub fn service_named(&self, hostname: &str, caller: &str) -> Option<&Arc<Service>> {
+        self.services.named(hostname, caller)
+    }
+
+    /// All endpoints of a service, in order of UIDs, healthy or not.
+    pub fn endpoints(&self, service: &NamespacedName) -> &[Endpoint] {
+        self.services.endpoints(service)
     }
 
     /// All workloads, in no order.
@@ -81,7 +101,7 @@ impl View {
 
     /// All services, in no order.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
-        self.services.values()
+        self.services.all()
     }
 
     /// All policies, in no order.

@@ -53,7 +53,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     };
     let route = outbound(&facts, &view);
     let source = pod.workload(&view).cloned();
-    let service = view.service_at(&config.network, destination.ip()).cloned();
+    let service = view.service_at(&config.network, destination.ip(), Some(&*pod.pod.key.namespace)).cloned();
     drop(view);
     if let (Route::Passthrough, Some(service)) = (&route, &service) {
         pod.shared.plain_services.tell(service);
