@@ -109,17 +109,17 @@ fn failed(f: &mut Formatter<'_>, request: &Request<'_>, group: &Group) -> fmt::R
 }
 
 /// The match of a failing clause with the fewest failing fields.
-fn closest<'a>(facts: &Facts<'_>, clause: &'a Clause) -> Option<&'a Match> {
+pub(super) fn closest<'a>(facts: &Facts<'_>, clause: &'a Clause) -> Option<&'a Match> {
     clause.matches.iter().min_by_key(|m| failing_fields(facts, m).count())
 }
 
-fn failing_fields(facts: &Facts<'_>, m: &Match) -> impl Iterator<Item = Field> {
+pub(super) fn failing_fields(facts: &Facts<'_>, m: &Match) -> impl Iterator<Item = Field> {
     FIELDS.into_iter().filter(|field| !facts.field(*field, m))
 }
 
 /// What a field asks about.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Attribute {
+pub(super) enum Attribute {
     DestinationAddress,
     DestinationPort,
     Namespace,
@@ -128,7 +128,7 @@ enum Attribute {
     SourceAddress,
 }
 
-const fn attribute(field: Field) -> Attribute {
+pub(super) const fn attribute(field: Field) -> Attribute {
     match field {
         Field::Principals | Field::NotPrincipals => Attribute::Principal,
         Field::ServiceAccounts | Field::NotServiceAccounts => Attribute::ServiceAccount,
@@ -140,7 +140,7 @@ const fn attribute(field: Field) -> Attribute {
 }
 
 /// `the peer is …`.
-fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<'_>) -> fmt::Result {
+pub(super) fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<'_>) -> fmt::Result {
     match (attribute, facts.peer) {
         (Attribute::DestinationAddress, _) => write!(f, "the destination is {}", facts.destination.ip()),
         (Attribute::DestinationPort, _) => write!(f, "the port is {}", facts.destination.port()),
@@ -155,7 +155,7 @@ fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<'_>) -> fmt
 }
 
 /// `wants principal a or b`, or `refuses principal a or b`.
-fn wanted(field: Field, m: &Match) -> (&'static str, String) {
+pub(super) fn wanted(field: Field, m: &Match) -> (&'static str, String) {
     match field {
         Field::Principals => ("wants principal", list(&m.principals)),
         Field::NotPrincipals => ("refuses principal", list(&m.not_principals)),
@@ -172,7 +172,7 @@ fn wanted(field: Field, m: &Match) -> (&'static str, String) {
     }
 }
 
-fn is_set(field: Field, m: &Match) -> bool {
+pub(super) fn is_set(field: Field, m: &Match) -> bool {
     !wanted(field, m).1.is_empty()
 }
 

@@ -7,6 +7,7 @@
 mod decision;
 mod evaluate;
 mod explain;
+pub mod inquiry;
 mod matcher;
 mod request;
 

@@ -11,15 +11,15 @@ use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope, ServiceAccountMatch, StringMatch};
 use crate::model::spiffe::Identity;
 
-fn request<'a>(peer: Option<&'a Identity>, source: &str, destination: &str) -> Request<'a> {
+pub(super) fn request<'a>(peer: Option<&'a Identity>, source: &str, destination: &str) -> Request<'a> {
     Request { peer, source: source.parse().unwrap(), destination: destination.parse().unwrap() }
 }
 
-fn applicable(policies: Vec<Policy>) -> Applicable {
+pub(super) fn applicable(policies: Vec<Policy>) -> Applicable {
     Applicable { policies: policies.into_iter().map(Arc::new).collect(), missing: Vec::new() }
 }
 
-fn policy(name: &str, action: Action, groups: Vec<Vec<Vec<Match>>>) -> Policy {
+pub(super) fn policy(name: &str, action: Action, groups: Vec<Vec<Vec<Match>>>) -> Policy {
     let clauses = |clauses: Vec<Vec<Match>>| clauses.into_iter().map(|matches| Clause { matches }).collect();
     let groups = (0..).zip(groups).map(|(rule, c)| Group { rule, clauses: clauses(c) }).collect();
     Policy { key: NamespacedName::new("ns", name), scope: Scope::Namespace, action, groups }
@@ -177,7 +177,7 @@ fn word() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "ab", "ns", "sa"]).prop_map(str::to_owned)
 }
 
-fn peer() -> impl Strategy<Value = Identity> {
+pub(super) fn peer() -> impl Strategy<Value = Identity> {
     (word(), word(), word()).prop_map(|(td, ns, sa)| Identity::new(td, ns, sa))
 }
 
@@ -193,7 +193,7 @@ fn pattern(exact: impl Strategy<Value = String>) -> impl Strategy<Value = String
     })
 }
 
-fn address() -> impl Strategy<Value = IpAddr> {
+pub(super) fn address() -> impl Strategy<Value = IpAddr> {
     prop::sample::select(vec!["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "::ffff:10.1.0.1", "fd00::1", "fd00::2"])
         .prop_map(|s| s.parse().unwrap())
 }
@@ -251,7 +251,7 @@ fn a_match() -> impl Strategy<Value = Match> {
     )
 }
 
-fn a_policy() -> impl Strategy<Value = Policy> {
+pub(super) fn a_policy() -> impl Strategy<Value = Policy> {
     let groups = prop::collection::vec(prop::collection::vec(prop::collection::vec(a_match(), 0..3), 0..3), 0..3);
     (prop::bool::ANY, groups)
         .prop_map(|(allow, groups)| policy("p", if allow { Action::Allow } else { Action::Deny }, groups))

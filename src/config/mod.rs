@@ -6,7 +6,6 @@
 //! setting for tests alone.
 
 pub mod env;
-mod nearest;
 pub mod node;
 pub mod raw;
 pub mod show;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::env::{Environment, PREFIX, variable};
-use super::nearest::nearest;
 use super::table::{Default, Setting, find};
 use super::value::BadValue;
+use crate::model::nearest::nearest;
 
 /// The largest settings file. Ours has some 40 lines; a path that names a device or a log is not read whole.
 const MAX_FILE: u64 = 1 << 20;

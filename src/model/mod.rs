@@ -6,6 +6,7 @@
 pub mod gateway;
 pub mod membership;
 pub mod name;
+pub mod nearest;
 pub mod pod;
 pub mod policy;
 pub mod ports;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use culvert::authz::inquiry::{Standing, report};
 use culvert::authz::{Decision, Request, evaluate};
 use culvert::control::index::Index;
 use culvert::control::manifests;
@@ -191,6 +192,13 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
         Decision::Deny(denial) => (Expect::Deny, denial.policy(), denial.reason().as_str(), denial.to_string()),
     };
     let policy = policy.map(|key| key.to_string());
+    // What is told of a decision is the decision.
+    let told = report(&request, &view.policies_for(workload));
+    let named = told.policies.iter().find(|p| matches!(p.standing, Standing::Decided | Standing::Nearest));
+    let same = (told.allowed, told.policy.as_ref(), &told.detail) == (got == Expect::Allow, policy.as_ref(), &text);
+    if !same || named.is_some_and(|named| Some(&named.policy) != policy.as_ref()) {
+        return Err(format!("the report says something else: {told:?}"));
+    }
     let by = row.by.as_ref().is_none_or(|by| Some(by) == policy.as_ref() || by == reason);
     let says = row.says.as_ref().is_none_or(|says| text.contains(says.as_str()));
     if got == row.expect && by && says { Ok(()) } else { Err(format!("{got:?} by {policy:?} ({reason}): {text}")) }

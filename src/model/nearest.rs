@@ -4,7 +4,7 @@
 const FAR: usize = 3;
 
 /// The nearest of `known`, unless all are far. A third of the word may be wrong.
-pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = FAR.min(written.len().div_ceil(3));
     known
         .filter(|word| word.len().abs_diff(written.len()) <= limit)
@@ -12,6 +12,19 @@ pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
+}
+
+/// Names whose lengths differ by more are not compared: a list of a mesh's 10,000 pods stays a matter of milliseconds.
+const ALIKE: usize = 12;
+
+/// The `most` names that are nearest to what was written, the nearest first: for a list that a person chooses from. Of
+/// equals the first in order.
+pub fn near<'a>(written: &str, known: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let alike = known.filter(|name| name.len().abs_diff(written.len()) <= ALIKE);
+    let mut all: Vec<_> = alike.map(|name| (distance(written, name), name)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into_iter().take(most).map(|(_, name)| name).collect()
 }
 
 /// Levenshtein's distance in bytes. The keys are ASCII and the written word is as short as they are.
@@ -46,5 +59,13 @@ mod tests {
         check("colour", None);
         check("", None);
         check(&"x".repeat(100_000), None);
+    }
+
+    #[test]
+    fn a_list_to_choose_from() {
+        let known = ["demo/server", "demo/client", "other/serve", "demo/server"];
+        assert_eq!(near("demo/servr", known.into_iter(), 2), ["demo/server", "demo/client"]);
+        assert_eq!(near("x", known.into_iter(), 9).len(), 3);
+        assert!(near(&"x".repeat(100_000), known.into_iter(), 9).is_empty());
     }
 }

@@ -1,0 +1,96 @@
+//! The question answered: who, what, and the report.
+
+use serde::{Deserialize, Serialize};
+
+use super::question::Question;
+use super::report::{Report, report};
+use super::resolve::{Called, Calling, Unanswered, both};
+use crate::authz::Request;
+use crate::mesh::View;
+use crate::model::ports;
+use crate::model::workload::{Tunnel, Workload};
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub source: Source,
+    pub destination: Destination,
+    #[serde(flatten)]
+    pub report: Report,
+    /// What a person should know beside it.
+    pub notes: Vec<String>,
+}
+
+/// Who calls, as policy sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// `namespace/name`, where the mesh knows the address.
+    pub pod: Option<String>,
+    /// Nobody's for plaintext.
+    pub identity: Option<String>,
+    pub address: String,
+}
+
+/// What is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    pub pod: Option<String>,
+    /// With the port.
+    pub address: String,
+    pub in_mesh: bool,
+}
+
+/// Answers from one view of the mesh. `network` is the one that addresses are looked up in.
+pub fn answer(question: &Question, network: &str, view: &View) -> Result<Answer, Unanswered> {
+    let (Calling { workload: source, identity, address, notes }, called) =
+        both(&question.caller, &question.callee, network, view)?;
+    let Called { workload: target, address: to } = called;
+    let in_mesh = target.as_ref().filter(|workload| workload.tunnel == Tunnel::Hbone);
+    let report = match in_mesh {
+        None => unjudged(true, "outside_the_mesh", "nobody judges it: the destination is outside of the mesh"),
+        Some(_) if ports::is_ours(to.port()) => {
+            unjudged(false, "loop", "the port is one of the mesh's own: no application is called there")
+        }
+        Some(workload) => {
+            let request = Request { peer: identity.as_ref(), source: address, destination: to };
+            report(&request, &view.policies_for(workload))
+        }
+    };
+    Ok(Answer {
+        source: Source {
+            pod: source.as_deref().map(name),
+            identity: identity.map(|identity| identity.to_string()),
+            address: address.to_string(),
+        },
+        destination: Destination {
+            pod: target.as_deref().map(name),
+            address: to.to_string(),
+            in_mesh: in_mesh.is_some(),
+        },
+        report,
+        notes,
+    })
+}
+
+fn name(workload: &Workload) -> String {
+    format!("{}/{}", workload.namespace, workload.name)
+}
+
+/// Where no policy is asked.
+fn unjudged(allowed: bool, reason: &str, detail: &str) -> Report {
+    Report {
+        allowed,
+        reason: reason.to_owned(),
+        policy: None,
+        rule: None,
+        detail: detail.to_owned(),
+        missing: Vec::new(),
+        policies: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
