@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use culvert::authz::inquiry::{Answer, Question};
 use culvert::cli::{self, CleanupArgs, DemoAppArgs, DemoArgs, Roles};
 use culvert::config::env::Environment;
 use culvert::config::node::NodeSettings;
@@ -23,6 +24,10 @@ impl Roles for Culvert {
 
     fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode> {
         role::demo::app::run(args).map(|()| ExitCode::SUCCESS)
+    }
+
+    fn explain(&self, question: &Question, mesh: &role::explain::Mesh) -> anyhow::Result<Answer> {
+        role::explain::run(question, mesh)
     }
 
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,6 @@ mod pages;
 mod server;
 mod sites;
 
-pub use pages::{Page, Pages};
+pub use pages::{Asked, NoAnswer, Page, Pages};
 pub use server::{Answer, Site, serve, tasks};
 pub use sites::{MetricsSite, ReadySite};

@@ -1,11 +1,11 @@
-//! The admin page: an index and one JSON dump a part.
+//! The admin page: an index, one JSON dump a part, and questions.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::StatusCode;
 use http::request::Parts;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::server::{Answer, Site};
 
@@ -20,11 +20,35 @@ pub struct Page {
     pub dump: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
+/// A page that answers a question, which stands in its path's query. It is no part of /config_dump.
+#[derive(Clone)]
+pub struct Asked {
+    /// Its path without the slash.
+    pub name: &'static str,
+    /// A line for the index.
+    pub about: &'static str,
+    /// The answer to a query, the text after `?`, which a client chose: bounded by the request's head, and by nothing
+    /// else. It runs on the control pool and must not wait.
+    pub answer: Arc<Respond>,
+}
+
+/// What answers questions.
+pub type Respond = dyn Fn(&str) -> Result<Value, NoAnswer> + Send + Sync;
+
+/// Why a question has no answer: served as `{"error": …}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    pub status: StatusCode,
+    /// The thing, the place and the mend.
+    pub message: String,
+}
+
 /// What is served at `admin-address`.
 #[derive(Clone)]
 pub struct Pages {
     version: String,
     pages: Vec<Page>,
+    asked: Vec<Asked>,
 }
 
 // === impl Page ===
@@ -35,11 +59,30 @@ impl Page {
     }
 }
 
+// === impl Asked ===
+
+impl Asked {
+    pub fn new(
+        name: &'static str,
+        about: &'static str,
+        answer: impl Fn(&str) -> Result<Value, NoAnswer> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, about, answer: Arc::new(answer) }
+    }
+
+    fn respond(&self, query: &str) -> Answer {
+        match (self.answer)(query) {
+            Ok(value) => json(&value),
+            Err(NoAnswer { status, message }) => Answer { status, ..json(&json!({ "error": message })) },
+        }
+    }
+}
+
 // === impl Pages ===
 
 impl Pages {
-    pub fn new(version: impl Into<String>, pages: Vec<Page>) -> Self {
-        Self { version: version.into(), pages }
+    pub fn new(version: impl Into<String>, pages: Vec<Page>, asked: Vec<Asked>) -> Self {
+        Self { version: version.into(), pages, asked }
     }
 
     fn index(&self) -> Answer {
@@ -48,7 +91,8 @@ impl Pages {
              <li><a href=\"/config_dump\">/config_dump</a> everything below in one document\n",
             html(&self.version)
         );
-        for Page { name, about, .. } in &self.pages {
+        let pages = self.pages.iter().map(|page| (page.name, page.about));
+        for (name, about) in pages.chain(self.asked.iter().map(|asked| (asked.name, asked.about))) {
             // Writing to a String does not fail.
             writeln!(body, "<li><a href=\"/{name}\">/{name}</a> {}", html(about)).ok();
         }
@@ -66,7 +110,10 @@ impl Site for Pages {
                 all.insert("version".to_owned(), self.version.clone().into());
                 Some(json(&Value::Object(all)))
             }
-            name => self.pages.iter().find(|page| page.name == name).map(|page| json(&(page.dump)())),
+            name => match self.asked.iter().find(|asked| asked.name == name) {
+                Some(asked) => Some(asked.respond(request.uri.query().unwrap_or_default())),
+                None => self.pages.iter().find(|page| page.name == name).map(|page| json(&(page.dump)())),
+            },
         }
     }
 }

@@ -10,18 +10,21 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod cleanup;
 mod demo;
+mod explain;
 mod node;
 mod report;
+mod roles;
 pub mod table;
 mod version;
 
 pub use cleanup::CleanupArgs;
 pub use demo::{DemoAppArgs, DemoArgs};
+pub use explain::ExplainArgs;
 pub use node::NodeArgs;
 pub use report::{Mend, shows_colour};
+pub use roles::Roles;
 
 use crate::config::env::Environment;
-use crate::config::node::NodeSettings;
 
 /// A node-level zero-trust daemon for Kubernetes: mutual TLS, identity and L4 policy for pods, without sidecars.
 #[derive(Debug, Parser)]
@@ -43,17 +46,10 @@ enum Command {
     Demo(DemoArgs),
     #[command(hide = true)]
     DemoApp(DemoAppArgs),
+    Explain(ExplainArgs),
     Node(NodeArgs),
     /// Print the version
     Version,
-}
-
-/// What the commands do. The assembly implements it; a test can too.
-pub trait Roles {
-    fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode>;
-    fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode>;
-    fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode>;
-    fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
 }
 
 /// `EX_USAGE` of sysexits.h.
@@ -69,6 +65,7 @@ where
         Ok(Command::Cleanup(args)) => roles.cleanup(args),
         Ok(Command::Demo(args)) => roles.demo(args),
         Ok(Command::DemoApp(args)) => roles.demo_app(args),
+        Ok(Command::Explain(args)) => args.run(roles, errors),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
         Ok(Command::Version) => version::run(),
         Err(help) => return report::arguments(&help, errors),

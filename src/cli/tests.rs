@@ -1,6 +1,8 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::authz::inquiry::{Answer, Question};
+use crate::config::node::NodeSettings;
 use crate::config::table::NODE;
 
 /// Roles that write down what they were asked.
@@ -20,6 +22,11 @@ impl Roles for Asked {
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {
         self.0.borrow_mut().push(format!("{args:?}"));
         anyhow::bail!("a row was not as expected")
+    }
+
+    fn explain(&self, question: &Question, mesh: &explain::Mesh) -> anyhow::Result<Answer> {
+        self.0.borrow_mut().push(format!("{} {mesh:?}", question.to_query()));
+        anyhow::bail!("nobody answers")
     }
 
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {
@@ -61,6 +68,22 @@ fn commands_reach_their_role() {
 }
 
 #[test]
+fn questions_reach_their_role_and_no_answer_is_2() {
+    let check = |line: &str, parts: &[&str]| {
+        let (found, asked, errors) = run_with(line, &[]);
+        assert_eq!((found, errors.as_str()), (code(2), "error: nobody answers\n"), "{line}");
+        assert!(asked.len() == 1 && parts.iter().all(|part| asked[0].contains(part)), "{line}: {asked:?}");
+    };
+    check("culvert explain --from a/b --to c/d:80", &["from=a/b&to=c/d:80", "Node(127.0.0.1:15000)"]);
+    check("culvert explain --from-sa a/b --to c/d:80 --node [::1]:9", &["sa=a/b&to=c/d:80", "[::1]:9"]);
+    check("culvert explain --sa a/b --ip fd00::1 --to 10.0.0.1:80", &["sa=a/b&ip=fd00::1&to=10.0.0.1:80"]);
+    check(
+        "culvert explain --ip 10.0.0.1 --to c/d:80 --manifests m --trust-domain td",
+        &["ip=10.0.0.1&to=c/d:80", "directory: \"m\"", "trust_domain: \"td\"", "istio-system"],
+    );
+}
+
+#[test]
 fn the_environment_is_heard() {
     let variables = [("CULVERT_MANIFESTS", "m"), ("CULVERT_NODE", "a"), ("CULVERT_LEAF_TTL", "90s")];
     let (found, asked, _) = run_with("culvert node", &variables);
@@ -86,6 +109,13 @@ fn mistakes_end_with_64_before_any_role() {
         "error: cannot read the settings file nowhere/culvert.yaml: No",
     );
     check("culvert demo extra", "extra");
+    check("culvert explain --to a/b:80", "--from");
+    check("culvert explain --from a/b", "--to");
+    check("culvert explain --from b --to a/b:80", "\"b\" is not NAMESPACE/NAME");
+    check("culvert explain --from a/b --ip ::1 --to a/b:80", "cannot be used with");
+    check("culvert explain --from a/b --to a/b:0", "write NAMESPACE/POD:PORT");
+    check("culvert explain --from a/b --to a/b:80 --manifests m --node 127.0.0.1:1", "cannot be used with");
+    check("culvert explain --from a/b --to a/b:80 --trust-domain x", "--manifests");
 }
 
 #[test]

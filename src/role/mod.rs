@@ -3,6 +3,8 @@
 //! Owns: which parts exist, in which order they start and end. Never: a decision about a
 //! connection, a pod or a policy.
 
+mod admin_client;
 pub mod cleanup;
 pub mod demo;
+pub mod explain;
 pub mod node;

@@ -4,7 +4,7 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::admin::{MetricsSite, Page, Pages, ReadySite};
+use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite};
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::telemetry::metrics::{Config, Metrics};
@@ -51,7 +51,11 @@ async fn get(server: &Server, path: &str) -> (u16, String) {
 fn pages() -> Pages {
     let pods = Page::new("pods", "pods of this node", || serde_json::json!([{"name": "web/a"}]));
     let policies = Page::new("policies", "policies & scopes", || serde_json::json!({}));
-    Pages::new("1.2.3", vec![pods, policies])
+    let echo = Asked::new("echo", "what was asked", |query| match query {
+        "" => Err(NoAnswer { status: StatusCode::BAD_REQUEST, message: "ask <something>".into() }),
+        query => Ok(query.into()),
+    });
+    Pages::new("1.2.3", vec![pods, policies], vec![echo])
 }
 
 #[tokio::test]
@@ -68,6 +72,22 @@ async fn the_admin_page_and_its_dumps() {
     let dump: serde_json::Value = serde_json::from_str(&dump).unwrap();
     assert_eq!(dump["pods"][0]["name"], "web/a");
     assert_eq!(dump["version"], "1.2.3");
+}
+
+#[tokio::test]
+async fn questions_are_answered_from_their_query() {
+    let server = start(pages());
+    assert_eq!(get(&server, "/echo?a=b/c:1&d=[::1]").await, (200, "\"a=b/c:1&d=[::1]\"\n".into()));
+    for path in ["/echo", "/echo?"] {
+        let (status, kind, body) = fetch(&server, Method::GET, path, "*/*").await;
+        assert_eq!((status, kind.as_str()), (400, "application/json"), "{path}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["error"], "ask <something>");
+    }
+    assert_eq!(fetch(&server, Method::POST, "/echo?a", "*/*").await.0, 405);
+    assert!(get(&server, "/").await.1.contains("/echo</a> what was asked"));
+    // A dump of everything asks nothing.
+    let (_, dump) = get(&server, "/config_dump").await;
+    assert!(serde_json::from_str::<serde_json::Value>(&dump).unwrap().get("echo").is_none(), "{dump}");
 }
 
 #[tokio::test]

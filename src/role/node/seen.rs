@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{MetricsSite, Page, Pages, ReadySite, Site};
+use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite, Site};
+use crate::authz::inquiry::{Flaw, Question, answer};
 use crate::control::project::Status;
 use crate::enroll::manager::{PodStatus, State};
 use crate::identity::certs::Certs;
@@ -53,10 +55,16 @@ pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown
         page("statuses", "what is enforced of each policy object, and what is not", Seen::statuses),
         page("workloads", "the workloads of the mesh", Seen::workloads),
     ];
+    let explained = Arc::clone(seen);
+    let explain = Asked::new(
+        "explain",
+        "?from=NAMESPACE/POD&to=NAMESPACE/POD:PORT, whether it is allowed and why",
+        move |query| explained.explain(query),
+    );
     let scraped = Arc::clone(seen);
     seen.metrics.on_scrape(move |metrics| scraped.gauges(metrics));
     [
-        Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages)),
+        Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages, vec![explain])),
         Arc::new(MetricsSite(seen.metrics.clone())),
         Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() }),
     ]
@@ -154,6 +162,21 @@ impl Seen {
             pods.insert(pod.pod().key.to_string(), all.iter().map(one).collect());
         }
         Value::Object(pods)
+    }
+
+    fn explain(&self, query: &str) -> Result<Value, NoAnswer> {
+        let refused = |status, message| NoAnswer { status, message };
+        let question =
+            Question::from_query(query).map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let answered = answer(&question, &self.shared.config.network, &self.shared.mesh.view());
+        let answered = answered.map_err(|error| {
+            let status = match error.flaw {
+                Flaw::Unknown => StatusCode::NOT_FOUND,
+                Flaw::Vague => StatusCode::BAD_REQUEST,
+            };
+            refused(status, error.to_string())
+        })?;
+        serde_json::to_value(answered).map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     }
 
     fn node(&self) -> Value {

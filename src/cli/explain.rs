@@ -1,0 +1,196 @@
+//! `culvert explain`.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use clap::{ArgGroup, ValueEnum};
+
+use super::table::{Cell, render};
+use super::{Roles, report};
+use crate::authz::inquiry::{self, Answer, Callee, Caller, Considered, Question, Standing};
+use crate::model::name::NamespacedName;
+pub use crate::role::explain::Mesh;
+
+/// Say whether a connection is allowed, and by which rule of which policy.
+///
+/// Every policy that applies to the destination is listed in the order of evaluation, with the rule that fired or the
+/// attribute that failed. Asked is a node that runs, or a directory of manifests; nothing is sent to a pod.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("caller").required(true).multiple(true).args(["from", "sa", "ip"]), after_help = AFTER)]
+pub struct ExplainArgs {
+    /// The pod that calls: with its identity when it is in the mesh, in plaintext when it is not
+    #[arg(long, value_name = "NAMESPACE/POD", value_parser = inquiry::pod, conflicts_with_all = ["sa", "ip"])]
+    from: Option<NamespacedName>,
+    /// Instead: whoever has this service account's identity; from one of its pods' addresses, or from --ip
+    #[arg(long, alias = "from-sa", value_name = "NAMESPACE/SERVICE-ACCOUNT", value_parser = inquiry::account)]
+    sa: Option<NamespacedName>,
+    /// Instead: somebody at this address without an identity (plaintext); with --sa, the address that it calls from
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<IpAddr>,
+    /// What is called; an address with a port will do
+    #[arg(long, value_name = "NAMESPACE/POD:PORT", value_parser = inquiry::callee)]
+    to: Callee,
+    /// Read the mesh from this directory and ask no node
+    #[arg(long, value_name = "DIR", conflicts_with = "node")]
+    manifests: Option<PathBuf>,
+    /// Admin page of the node that is asked
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:15000")]
+    node: SocketAddr,
+    /// With --manifests: the trust domain of every identity
+    #[arg(long, value_name = "NAME", default_value = "cluster.local", requires = "manifests")]
+    trust_domain: String,
+    /// With --manifests: the namespace whose policies hold for the whole mesh
+    #[arg(long, value_name = "NAME", default_value = "istio-system", requires = "manifests")]
+    root_namespace: String,
+    /// How the answer is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Json,
+    Text,
+}
+
+const AFTER: &str = "\
+Examples:
+  culvert explain --from demo/client --to demo/server:8080
+  culvert explain --ip 192.0.2.7 --to demo/server:8080 --manifests ./mesh --output json
+
+Exit codes:
+  0   allowed
+  1   denied
+  2   no answer; the reason is on standard error
+  64  the arguments are wrong";
+
+/// Neither allowed nor denied.
+const NO_ANSWER: u8 = 2;
+
+// === impl ExplainArgs ===
+
+impl ExplainArgs {
+    pub(super) fn run(self, roles: &impl Roles, errors: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        let output = self.output;
+        let (question, mesh) = self.split()?;
+        let answered = roles.explain(&question, &mesh).and_then(|answer| {
+            report::print(&match output {
+                Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
+                Output::Text => text(&answer),
+            })?;
+            Ok(answer.report.allowed)
+        });
+        Ok(match answered {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                report::failure(&error, errors);
+                ExitCode::from(NO_ANSWER)
+            }
+        })
+    }
+
+    fn split(self) -> anyhow::Result<(Question, Mesh)> {
+        let Self { from, sa, ip, to, manifests, node, trust_domain, root_namespace, .. } = self;
+        let caller = match (from, sa, ip) {
+            (Some(pod), ..) => Caller::Pod(pod),
+            (None, Some(account), address) => Caller::ServiceAccount { account, address },
+            (None, None, Some(address)) => Caller::Address(address),
+            // The group of arguments asks for one of the three.
+            (None, None, None) => anyhow::bail!("nobody calls: give --from, --sa or --ip"),
+        };
+        let mesh = match manifests {
+            Some(directory) => Mesh::Manifests { directory, trust_domain, root_namespace },
+            None => Mesh::Node(node),
+        };
+        Ok((Question { caller, callee: to }, mesh))
+    }
+}
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The answer for a person.
+fn text(answer: &Answer) -> String {
+    let Answer { source, destination, report, notes } = answer;
+    let identity = source.identity.as_deref().unwrap_or("no identity: plaintext");
+    let named = |pod: &Option<String>, rest: &str| match pod {
+        Some(pod) => format!("{pod} ({rest})"),
+        None => rest.to_owned(),
+    };
+    let from = named(&source.pod, &format!("{}, {identity}", source.address));
+    let mut out = shown(&format!("{from} → {}\n", named(&destination.pod, &destination.address)));
+    let (style, word) = if report.allowed { (GOOD, "ALLOWED") } else { (BAD, "DENIED") };
+    out.push_str(&format!("{style}{word}{style:#}: {}\n", shown(&report.detail)));
+    let rows: Vec<_> =
+        report.missing.iter().map(|key| missing(key)).chain(report.policies.iter().flat_map(rows)).collect();
+    if !rows.is_empty() {
+        out.push('\n');
+        out.push_str(&render(&["policy", "action", "scope", "standing", "rule", "clause", "why"], &rows));
+    }
+    for note in notes {
+        out.push_str(&format!("note: {}\n", shown(note)));
+    }
+    out
+}
+
+fn missing(key: &str) -> Vec<Cell> {
+    let unknown = || Cell::from("?");
+    let standing = Cell::styled("missing", BAD);
+    vec![key.into(), unknown(), "workload".into(), standing, unknown(), unknown(), "it has not arrived".into()]
+}
+
+/// A line for each fact; the first has the policy as well.
+fn rows(considered: &Considered) -> Vec<Vec<Cell>> {
+    let Considered { policy, action, scope, standing, rules, rule, facts } = considered;
+    let style = if *standing == Standing::Decided { Style::new().bold() } else { Style::new() };
+    let head = |clause: String, why: String| {
+        let rule = rule.map_or_else(|| "-".to_owned(), |rule| rule.to_string());
+        vec![
+            Cell::styled(policy.as_str(), style),
+            action.as_str().into(),
+            scope.as_str().into(),
+            Cell::styled(word(*standing), style),
+            rule.into(),
+            clause.into(),
+            why.into(),
+        ]
+    };
+    let fires = matches!(standing, Standing::Decided | Standing::Fires);
+    let mut reasons = facts.iter().map(|fact| {
+        let found = if fact.found.is_empty() { String::new() } else { format!(": {}", fact.found) };
+        (fact.clause.to_string(), format!("{}{found}", fact.asks))
+    });
+    let (clause, first) = reasons.next().unwrap_or_else(|| {
+        let why = match (fires, rules) {
+            (true, _) => "it covers every connection",
+            (false, 0) => "it has no rule, so it never fires",
+            (false, _) => "no rule of it fires",
+        };
+        ("-".to_owned(), why.to_owned())
+    });
+    let more =
+        reasons.map(|(clause, why)| (0..5).map(|_| Cell::default()).chain([clause.into(), why.into()]).collect());
+    std::iter::once(head(clause, first)).chain(more).collect()
+}
+
+const fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Decided => "decided",
+        Standing::Fires => "fires too",
+        Standing::Nearest => "nearest",
+        Standing::Silent => "no match",
+    }
+}
+
+/// Text of others: no control character reaches the terminal.
+fn shown(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! What the commands need of the assembly.
+
+use std::process::ExitCode;
+
+use super::explain::Mesh;
+use super::{CleanupArgs, DemoAppArgs, DemoArgs};
+use crate::authz::inquiry::{Answer, Question};
+use crate::config::node::NodeSettings;
+
+/// What the commands do. The assembly implements it; a test can too.
+pub trait Roles {
+    fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode>;
+    fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode>;
+    fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode>;
+    fn explain(&self, question: &Question, mesh: &Mesh) -> anyhow::Result<Answer>;
+    fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
+}
