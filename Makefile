@@ -23,7 +23,7 @@ demo: deps ## build, and show two nodes carrying real pods' traffic; needs root
 	@tests/as-root target/debug/culvert demo
 
 .PHONY: test
-test: lint ## everything: lint, unit, tidy and kernel tests; installs what is missing
+test: lint envoy ## everything: lint, unit, tidy and kernel tests; installs what is missing
 	@cargo test --no-run
 ifeq ($(ROOT),yes)
 	@cargo $(RUNNER) test -- --quiet
@@ -47,7 +47,7 @@ unit: deps ## the tests beside the code
 	@cargo $(RUNNER) test --lib --bins -- --quiet
 
 .PHONY: kernel
-kernel: deps ## the tests in network namespaces alone
+kernel: deps envoy ## the tests in network namespaces alone
 	@cargo build
 	@cargo $(RUNNER) test --test netns
 
@@ -63,3 +63,8 @@ docs: deps ## write the reference pages again from the code
 .PHONY: deps
 deps:
 	@deploy/deps.sh
+
+# The waypoint of the demonstration and of its kernel test.
+.PHONY: envoy
+envoy:
+	@deploy/envoy.sh
