@@ -5,6 +5,7 @@
 //! for everything that is not enforced as written. Never: sockets, tasks, the mesh's own state.
 //! Everything but `manifests::load` and `manifests::watch` is pure.
 
+pub mod envoy;
 pub mod index;
 pub mod manifests;
 pub mod policy;
