@@ -8,5 +8,6 @@
 pub mod envoy;
 pub mod index;
 pub mod manifests;
+mod names;
 pub mod policy;
 pub mod project;

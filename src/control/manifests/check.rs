@@ -6,18 +6,16 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::control::names::{is_label, is_subdomain};
 use crate::control::policy::Problem;
 use crate::kube::types::{ObjectMeta, Pod, Service};
 
 use super::NETNS;
 
-/// DNS-1123: a label has at most 63 characters, a subdomain 253.
-const MAX_LABEL: usize = 63;
-const MAX_SUBDOMAIN: usize = 253;
 /// A UID is a UUID in practice; this leaves room for people who write their own.
 const MAX_UID: usize = 128;
 
-/// Names and UID.
+/// Names, UID and the time that "the oldest wins" goes by.
 pub(super) fn metadata(meta: &ObjectMeta, problems: &mut Vec<Problem>) {
     if !is_subdomain(&meta.name) {
         problems.push(name_problem("metadata.name", &meta.name));
@@ -27,6 +25,10 @@ pub(super) fn metadata(meta: &ObjectMeta, problems: &mut Vec<Problem>) {
     }
     if meta.uid.len() > MAX_UID || !meta.uid.bytes().all(|b| b.is_ascii_graphic()) {
         problems.push(problem("metadata.uid", "is not a UID", "remove it, or write a UUID"));
+    }
+    if meta.creation_timestamp.is_some() && meta.created().is_none() {
+        let mend = "write it as 2026-01-31T12:00:00Z, or remove it";
+        problems.push(problem("metadata.creationTimestamp", "is not a time (RFC 3339)", mend));
     }
 }
 
@@ -90,19 +92,4 @@ fn name_problem(path: &str, name: &str) -> Problem {
         if name.is_empty() { "is missing".to_owned() } else { format!("`{name}` is not a Kubernetes name") },
         "use lower-case letters, digits and `-`, beginning and ending with a letter or digit",
     )
-}
-
-fn is_subdomain(name: &str) -> bool {
-    name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_word)
-}
-
-fn is_label(name: &str) -> bool {
-    name.len() <= MAX_LABEL && is_word(name)
-}
-
-fn is_word(part: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    part.bytes().all(|b| inner(b) || b == b'-')
-        && part.bytes().next().is_some_and(inner)
-        && part.bytes().next_back().is_some_and(inner)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use crate::kube::types::meta::StringMap;
 use crate::model::name::NamespacedName;
 
@@ -18,8 +20,8 @@ pub struct Peer {
     pub key: NamespacedName,
     /// `None` also for a selector without labels.
     pub selector: Option<StringMap>,
-    /// RFC 3339; the oldest of a level wins, and one without a time counts as the oldest.
-    pub created: String,
+    /// The oldest of a level wins, and one without a time counts as the oldest.
+    pub created: Option<OffsetDateTime>,
     pub mode: Mode,
     /// Empty unless there is a selector.
     pub ports: BTreeMap<u16, Mode>,
@@ -63,7 +65,7 @@ pub fn closed(peer: &crate::kube::types::PeerAuthentication) -> Peer {
     let (selector, _) = split_selector(peer.spec.selector.as_ref());
     Peer {
         key: NamespacedName::new(Arc::clone(&peer.metadata.namespace), Arc::clone(&peer.metadata.name)),
-        created: peer.metadata.creation_timestamp.clone().unwrap_or_default(),
+        created: peer.metadata.created(),
         mode: Mode::Strict,
         ports: BTreeMap::new(),
         selector,

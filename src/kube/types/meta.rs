@@ -1,9 +1,11 @@
-//! Metadata that all objects share, and the Namespace, which is nothing else.
+//! Metadata that all objects share, and the kinds of which nothing else is read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Labels or annotations, in order of their keys.
 pub type StringMap = BTreeMap<String, String>;
@@ -27,7 +29,7 @@ pub struct ObjectMeta {
     pub generate_name: Option<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub owner_references: Vec<OwnerReference>,
-    /// RFC 3339 in UTC, to the second: it sorts as text.
+    /// RFC 3339 as written; [`ObjectMeta::created`] reads it.
     pub creation_timestamp: Option<String>,
     pub deletion_timestamp: Option<String>,
 }
@@ -50,6 +52,12 @@ pub struct Namespace {
     pub metadata: ObjectMeta,
 }
 
+/// A node: its labels say in which region and zone its pods run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Node {
+    pub metadata: ObjectMeta,
+}
+
 /// Kubernetes writes `labels: null` for an empty map, so null and absent are the same.
 pub(super) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -57,4 +65,14 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+// === impl ObjectMeta ===
+
+impl ObjectMeta {
+    /// When the object was made, for "the oldest wins". `None`, which sorts before every time, when nobody wrote it or
+    /// it is not a time.
+    pub fn created(&self) -> Option<OffsetDateTime> {
+        OffsetDateTime::parse(self.creation_timestamp.as_deref()?, &Rfc3339).ok()
+    }
 }
