@@ -21,10 +21,13 @@ pub use conflict::{Claim, Conflict};
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     pub(super) pods: BTreeMap<NamespacedName, IndexedPod>,
-    namespaces: BTreeMap<Arc<str>, types::Namespace>,
+    pub(super) namespaces: BTreeMap<Arc<str>, types::Namespace>,
+    pub(super) nodes: BTreeMap<Arc<str>, types::Node>,
     pub(super) services: BTreeMap<NamespacedName, types::Service>,
     /// Keyed by the Service that a slice belongs to.
     pub(super) slices: BTreeMap<NamespacedName, Vec<types::EndpointSlice>>,
+    pub(super) service_entries: BTreeMap<NamespacedName, types::ServiceEntry>,
+    pub(super) workload_entries: BTreeMap<NamespacedName, types::WorkloadEntry>,
     pub(super) authorization_policies: BTreeMap<NamespacedName, types::AuthorizationPolicy>,
     pub(super) peer_authentications: BTreeMap<NamespacedName, types::PeerAuthentication>,
     conflicts: Vec<Conflict>,

@@ -3,7 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use crate::control::policy::{Problem, authorization, peer};
-use crate::kube::types::{AuthorizationPolicy, EndpointSlice, Namespace, ObjectMeta, PeerAuthentication, Pod, Service};
+use crate::kube::types::{
+    AuthorizationPolicy, EndpointSlice, Namespace, Node, ObjectMeta, PeerAuthentication, Pod, Service, ServiceEntry,
+    WorkloadEntry,
+};
 
 use super::{Objects, check};
 
@@ -13,6 +16,8 @@ pub(super) trait Kind: DeserializeOwned {
     /// Fields that nobody knows are refused around `spec` too, and so is null inside of it: a policy
     /// whose `spec` or `namespace` is misspelt would do something else without a word.
     const STRICT: bool = false;
+    /// It has no namespace.
+    const CLUSTER_SCOPED: bool = false;
 
     fn metadata(&mut self) -> &mut ObjectMeta;
 
@@ -55,6 +60,7 @@ impl Kind for EndpointSlice {
 
 impl Kind for Namespace {
     const KIND: &'static str = "Namespace";
+    const CLUSTER_SCOPED: bool = true;
 
     fn metadata(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
@@ -64,6 +70,21 @@ impl Kind for Namespace {
 
     fn keep(self, objects: &mut Objects) {
         objects.namespaces.push(self);
+    }
+}
+
+impl Kind for Node {
+    const KIND: &'static str = "Node";
+    const CLUSTER_SCOPED: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.nodes.push(self);
     }
 }
 
@@ -113,5 +134,37 @@ impl Kind for Service {
 
     fn keep(self, objects: &mut Objects) {
         objects.services.push(self);
+    }
+}
+
+impl Kind for ServiceEntry {
+    const KIND: &'static str = "ServiceEntry";
+    const STRICT: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    /// Nothing: a bad value costs itself alone and is a status (`project`).
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.service_entries.push(self);
+    }
+}
+
+impl Kind for WorkloadEntry {
+    const KIND: &'static str = "WorkloadEntry";
+    const STRICT: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    /// Nothing: a bad value costs itself alone and is a status (`project`).
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.workload_entries.push(self);
     }
 }

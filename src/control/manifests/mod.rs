@@ -9,32 +9,18 @@ mod error;
 mod json;
 mod kinds;
 mod object;
+mod objects;
 mod read;
 mod split;
 pub mod watch;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::kube::types::{AuthorizationPolicy, EndpointSlice, Namespace, PeerAuthentication, Pod, Service};
-
 pub use error::{DocumentPlace, Fault, LoadError, LoadErrors};
+pub use objects::Objects;
 
 /// The annotation with which a static pod names its network namespace.
 pub const NETNS: &str = "culvert.dev/netns";
-
-/// Everything that a set of manifests declares. Every object is namespaced, named and checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Objects {
-    pub namespaces: Vec<Namespace>,
-    pub pods: Vec<Pod>,
-    pub services: Vec<Service>,
-    pub endpoint_slices: Vec<EndpointSlice>,
-    pub authorization_policies: Vec<AuthorizationPolicy>,
-    pub peer_authentications: Vec<PeerAuthentication>,
-    /// `<apiVersion> <kind>` that nothing here reads → how many. At most [`MAX_IGNORED`] of them.
-    pub ignored: BTreeMap<String, usize>,
-}
 
 /// How many unknown kinds are remembered for the warning.
 pub const MAX_IGNORED: usize = 32;
@@ -60,16 +46,6 @@ pub fn parse(sources: &[Source]) -> Result<Objects, LoadErrors> {
         collector.file(path, bytes);
     }
     collector.finish()
-}
-
-// === impl Objects ===
-
-impl Objects {
-    /// One sentence about the kinds that were ignored, for one warning.
-    pub fn ignored_warning(&self) -> Option<String> {
-        let kinds: Vec<_> = self.ignored.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
-        (!kinds.is_empty()).then(|| format!("ignored, because nothing here reads them: {}", kinds.join(", ")))
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::control::policy::Problem;
-use crate::kube::types::{AuthorizationPolicy, EndpointSlice, Namespace, PeerAuthentication, Pod, Service};
+use crate::kube::types::{
+    AuthorizationPolicy, EndpointSlice, Namespace, Node, PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
+};
 
 use super::error::{DocumentPlace, Fault, LoadError, LoadErrors};
 use super::json::Strict;
@@ -110,6 +112,18 @@ impl Collector {
     fn object(&mut self, at: &At<'_>, version: &str, kind: &str, value: Value) {
         match (version, kind) {
             ("discovery.k8s.io/v1", "EndpointSlice") => self.typed::<EndpointSlice>(at, value),
+            (
+                "networking.istio.io/v1" | "networking.istio.io/v1beta1" | "networking.istio.io/v1alpha3",
+                "ServiceEntry",
+            ) => {
+                self.typed::<ServiceEntry>(at, value);
+            }
+            (
+                "networking.istio.io/v1" | "networking.istio.io/v1beta1" | "networking.istio.io/v1alpha3",
+                "WorkloadEntry",
+            ) => {
+                self.typed::<WorkloadEntry>(at, value);
+            }
             ("security.istio.io/v1" | "security.istio.io/v1beta1", "AuthorizationPolicy") => {
                 self.typed::<AuthorizationPolicy>(at, value);
             }
@@ -117,6 +131,7 @@ impl Collector {
                 self.typed::<PeerAuthentication>(at, value);
             }
             ("v1", "Namespace") => self.typed::<Namespace>(at, value),
+            ("v1", "Node") => self.typed::<Node>(at, value),
             ("v1", "Pod") => self.typed::<Pod>(at, value),
             ("v1", "Service") => self.typed::<Service>(at, value),
             _ => self.ignore(format!("{version} {kind}")),
@@ -135,7 +150,7 @@ impl Collector {
     /// Types one object, gives it its namespace, checks names and values and that it is the only one,
     /// and keeps it. When anything was wrong the mistakes are kept instead.
     fn typed<T: Kind>(&mut self, at: &At<'_>, value: Value) {
-        let shown = name_of(T::KIND, &value);
+        let shown = name_of::<T>(&value);
         if T::STRICT
             && let Some((path, fault)) = strict(&value)
         {
@@ -151,7 +166,7 @@ impl Collector {
             }
         };
         let meta = object.metadata();
-        if T::KIND == Namespace::KIND {
+        if T::CLUSTER_SCOPED {
             meta.namespace = Arc::default();
         } else if meta.namespace.is_empty() {
             meta.namespace = "default".into();
@@ -268,12 +283,13 @@ fn null_in(value: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// `<kind> <namespace>/<name>` as far as it can be read from something that may be broken.
-fn name_of(kind: &str, value: &Value) -> Option<String> {
+/// `<kind> <namespace>/<name>`, or without a namespace, as far as it can be read from something that may be broken.
+fn name_of<T: Kind>(value: &Value) -> Option<String> {
+    let kind = T::KIND;
     let metadata = value.get("metadata")?;
     let name = metadata.get("name")?.as_str()?;
     match metadata.get("namespace").and_then(Value::as_str) {
-        _ if kind == "Namespace" => Some(format!("{kind} {name}")),
+        _ if T::CLUSTER_SCOPED => Some(format!("{kind} {name}")),
         Some(namespace) => Some(format!("{kind} {namespace}/{name}")),
         None => Some(format!("{kind} default/{name}")),
     }

@@ -127,6 +127,7 @@ fn bad_pods_and_services() {
         (pod("}\nstatus: {podIP: 127.0.0.1}"), "status.podIP: `127.0.0.1` cannot be a pod's address"),
         (pod("}\nstatus: {podIPs: [{ip: '::'}]}"), "cannot be a pod's address"),
         (pod(", annotations: {culvert.dev/netns: run/x}}"), "`run/x` is not an absolute path"),
+        (pod(", creationTimestamp: yesterday}"), "metadata.creationTimestamp: is not a time"),
         (pod(", namespace: a.b}"), "metadata.namespace: `a.b` is not a Kubernetes name"),
         (pod(", namespace: 'a/b'}"), "metadata.namespace"),
         (pod("}\nspec: {serviceAccountName: 'a/b'}"), "spec.serviceAccountName"),
@@ -156,6 +157,40 @@ fn the_same_object_twice_names_both_places() {
     let wanted = "b.yaml document 1 (line 3), PeerAuthentication d/a: the same object is in a.yaml document 1 (line 1) \
                   already; remove one of the two";
     assert_eq!(errors, wanted);
+}
+
+#[test]
+fn kinds_of_istios_networking_and_nodes() {
+    let text: String = ["v1", "v1beta1", "v1alpha3"]
+        .map(|v| {
+            format!(
+                "---\napiVersion: networking.istio.io/{v}\nkind: ServiceEntry\nmetadata: {{name: {v}}}\nspec: {{hosts: [a.com]}}\n\
+                 ---\napiVersion: networking.istio.io/{v}\nkind: WorkloadEntry\nmetadata: {{name: {v}}}\nspec: {{address: 10.0.0.1}}\n"
+            )
+        })
+        .concat();
+    let objects =
+        yaml(&format!("{text}---\napiVersion: v1\nkind: Node\nmetadata: {{name: n, namespace: x}}\n")).unwrap();
+    assert_eq!(
+        (objects.service_entries.len(), objects.workload_entries.len(), &*objects.nodes[0].metadata.namespace),
+        (3, 3, "")
+    );
+    check_error(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: x}\nspec: {host: [a.com]}",
+        "a.yaml document 1 (line 1), ServiceEntry default/x, spec.host: unknown field `host`, expected one of `hosts`, \
+         `addresses`, `ports`, `location`, `resolution`, `endpoints`, `workloadSelector`, `exportTo`, `subjectAltNames`; \
+         check the spelling; nothing is enforced with a field that is not understood",
+    );
+    check_error(
+        "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: x}\nspec: {address: 10.0.0.1, ports:}",
+        "a.yaml document 1 (line 1), WorkloadEntry default/x, spec.ports: it is empty (null); check the indentation of \
+         what belongs below it, or remove it",
+    );
+    check_error(
+        "apiVersion: v1\nkind: Node\nmetadata: {name: N}",
+        "a.yaml document 1 (line 1), Node N, metadata.name: `N` is not a Kubernetes name; use lower-case letters, digits \
+         and `-`, beginning and ending with a letter or digit",
+    );
 }
 
 #[test]
@@ -257,6 +292,14 @@ fn nearly_yaml() -> impl Strategy<Value = String> {
         "items:\n- ",
         "kind: AuthorizationPolicy\n",
         "kind: PeerAuthentication\n",
+        "apiVersion: networking.istio.io/v1\n",
+        "kind: ServiceEntry\n",
+        "kind: WorkloadEntry\n",
+        "kind: Service\n",
+        "kind: EndpointSlice\n",
+        "kind: Node\n",
+        "spec: {hosts: [a.com], addresses: [10.0.0.0/33], ports: [{number: 70000}]}\n",
+        "endpoints: [{address: x, ports: {a: 0}}]\n",
         "metadata: {name: a}\n",
         "metadata: ",
         "spec: ",

@@ -7,6 +7,7 @@
 mod attach;
 mod authorization;
 mod narrow;
+mod notes;
 mod owner;
 mod peer;
 mod service;
@@ -46,7 +47,7 @@ pub struct Projection {
     pub workloads: Vec<Workload>,
     pub services: Vec<Service>,
     pub policies: Vec<Policy>,
-    /// At least one for each policy object, in order of kind and key.
+    /// At least one for each policy object, and one for whatever else is worth a word; in order of kind and key.
     pub statuses: Vec<Status>,
 }
 
@@ -68,8 +69,8 @@ impl Default for Settings {
 pub fn project(index: &Index, settings: &Settings) -> Projection {
     let mut statuses: Vec<_> = index.conflicts().iter().map(Status::of_conflict).collect();
     let attachments = attach::Attachments::build(index, settings, &mut statuses);
-    let services = service::Services::build(index, settings);
-    let workloads = workload::workloads(index, settings, &services, &attachments);
+    let services = service::Services::build(index, settings, &mut statuses);
+    let workloads = workload::workloads(index, settings, &services, &attachments, &mut statuses);
     statuses.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
     Projection { workloads, services: services.models(), policies: attachments.into_policies(), statuses }
 }

@@ -33,7 +33,9 @@ pub enum Reason {
     Accepted,
     /// CUSTOM or AUDIT.
     ActionUnsupported,
-    /// A pod claims what another has.
+    /// A ServiceEntry's host was given an address, or there is none left.
+    Allocated,
+    /// It claims what another has.
     Conflict,
     DryRun,
     EmptySelector,
@@ -97,6 +99,7 @@ impl Reason {
         match self {
             Self::Accepted => "Accepted",
             Self::ActionUnsupported => "ActionUnsupported",
+            Self::Allocated => "Allocated",
             Self::Conflict => "Conflict",
             Self::DryRun => "DryRun",
             Self::EmptySelector => "EmptySelector",

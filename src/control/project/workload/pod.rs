@@ -2,37 +2,26 @@
 
 use std::sync::Arc;
 
-use crate::control::index::{Index, IndexedPod};
+use crate::control::index::IndexedPod;
+use crate::control::project::owner;
 use crate::kube::types;
-use crate::model::workload::{Locality, Tunnel, Workload};
+use crate::model::workload::Workload;
 
-use super::attach::Attachments;
-use super::service::Services;
-use super::{Settings, owner};
+use super::{Context, locality, tunnel};
 
-/// One for each pod that runs and has an address, in order of keys.
-pub(super) fn workloads(
-    index: &Index,
-    settings: &Settings,
-    services: &Services<'_>,
-    attachments: &Attachments,
-) -> Vec<Workload> {
-    let running = index.pods.values().filter(|p| !p.pod.finished && !p.pod.addresses.is_empty());
-    running.map(|indexed| workload(index, settings, services, attachments, indexed)).collect()
-}
-
-fn workload(
-    index: &Index,
-    settings: &Settings,
-    services: &Services<'_>,
-    attachments: &Attachments,
-    indexed: &IndexedPod,
-) -> Workload {
+/// `None` for a pod that has ended or has no address.
+pub(super) fn workload(context: &Context<'_>, indexed: &IndexedPod) -> Option<Workload> {
     let IndexedPod { pod, object } = indexed;
+    if pod.finished || pod.addresses.is_empty() {
+        return None;
+    }
+    let Context { index, settings, services, attachments } = *context;
     let key = &pod.key;
     let owner = owner::workload_name(&object.metadata);
     let (canonical_name, canonical_revision) = owner::canonical(&object.metadata, &owner);
-    Workload {
+    let meta = &object.metadata;
+    let (tunnel, native_tunnel) = tunnel::of(&meta.labels, index.membership(pod).is_in());
+    Some(Workload {
         uid: format!("{}//Pod/{}/{}", settings.cluster, key.namespace, key.name).into(),
         name: Arc::clone(&key.name),
         namespace: Arc::clone(&key.namespace),
@@ -42,17 +31,18 @@ fn workload(
         network: Arc::clone(&settings.network),
         cluster: Arc::clone(&settings.cluster),
         node: Arc::clone(&pod.node),
-        tunnel: if index.membership(pod).is_in() { Tunnel::Hbone } else { Tunnel::None },
+        tunnel,
+        native_tunnel,
         owner: owner.into(),
         canonical_name: canonical_name.into(),
         canonical_revision: canonical_revision.into(),
-        locality: Locality::default(),
-        healthy: is_healthy(object, pod.netns.is_some()),
+        locality: locality::of_node(index, &pod.node),
+        healthy: is_healthy(object, pod.netns.is_some()) && !services.is_unready(key),
         host_network: pod.host_network,
-        policies: attachments.keys_for(&key.namespace, &object.metadata.labels),
+        policies: attachments.keys_for(&key.namespace, &meta.labels),
         services: services.of_pod(indexed),
         ..Workload::default()
-    }
+    })
 }
 
 /// Ready, and not on its way out. Nobody writes conditions for a static pod, so it is healthy as
