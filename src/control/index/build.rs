@@ -36,6 +36,8 @@ impl Index {
             slices,
             authorization_policies: keyed(objects.authorization_policies, |o| &o.metadata),
             peer_authentications: keyed(objects.peer_authentications, |o| &o.metadata),
+            gateways: keyed(objects.gateways, |o| &o.metadata),
+            gateway_classes: objects.gateway_classes.into_iter().map(|o| (Arc::clone(&o.metadata.name), o)).collect(),
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Index {
     pub(super) workload_entries: BTreeMap<NamespacedName, types::WorkloadEntry>,
     pub(super) authorization_policies: BTreeMap<NamespacedName, types::AuthorizationPolicy>,
     pub(super) peer_authentications: BTreeMap<NamespacedName, types::PeerAuthentication>,
+    pub(super) gateways: BTreeMap<NamespacedName, types::Gateway>,
+    pub(super) gateway_classes: BTreeMap<Arc<str>, types::GatewayClass>,
     conflicts: Vec<Conflict>,
 }
 

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::control::policy::{Problem, authorization, peer};
 use crate::kube::types::{
-    AuthorizationPolicy, EndpointSlice, Namespace, Node, ObjectMeta, PeerAuthentication, Pod, Service, ServiceEntry,
-    WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Namespace, Node, ObjectMeta, PeerAuthentication, Pod,
+    Service, ServiceEntry, WorkloadEntry,
 };
 
 use super::{Objects, check};
@@ -55,6 +55,36 @@ impl Kind for EndpointSlice {
 
     fn keep(self, objects: &mut Objects) {
         objects.endpoint_slices.push(self);
+    }
+}
+
+impl Kind for Gateway {
+    const KIND: &'static str = "Gateway";
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    /// What is wrong with a Gateway costs those who name it, and its status says so (`project::waypoint`).
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.gateways.push(self);
+    }
+}
+
+impl Kind for GatewayClass {
+    const KIND: &'static str = "GatewayClass";
+    const CLUSTER_SCOPED: bool = true;
+
+    fn metadata(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn check(&self, _: &mut Vec<Problem>) {}
+
+    fn keep(self, objects: &mut Objects) {
+        objects.gateway_classes.push(self);
     }
 }
 

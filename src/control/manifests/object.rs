@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use crate::control::policy::Problem;
 use crate::kube::types::{
-    AuthorizationPolicy, EndpointSlice, Namespace, Node, PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Namespace, Node, PeerAuthentication, Pod, Service,
+    ServiceEntry, WorkloadEntry,
 };
 
 use super::error::{DocumentPlace, Fault, LoadError, LoadErrors};
@@ -123,6 +124,12 @@ impl Collector {
                 "WorkloadEntry",
             ) => {
                 self.typed::<WorkloadEntry>(at, value);
+            }
+            ("gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1", "Gateway") => {
+                self.typed::<Gateway>(at, value);
+            }
+            ("gateway.networking.k8s.io/v1" | "gateway.networking.k8s.io/v1beta1", "GatewayClass") => {
+                self.typed::<GatewayClass>(at, value);
             }
             ("security.istio.io/v1" | "security.istio.io/v1beta1", "AuthorizationPolicy") => {
                 self.typed::<AuthorizationPolicy>(at, value);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::kube::types::{
-    AuthorizationPolicy, EndpointSlice, Namespace, Node, PeerAuthentication, Pod, Service, ServiceEntry, WorkloadEntry,
+    AuthorizationPolicy, EndpointSlice, Gateway, GatewayClass, Namespace, Node, PeerAuthentication, Pod, Service,
+    ServiceEntry, WorkloadEntry,
 };
 
 /// Everything that a set of manifests declares. Every object is namespaced, named and checked.
@@ -18,6 +19,8 @@ pub struct Objects {
     pub workload_entries: Vec<WorkloadEntry>,
     pub authorization_policies: Vec<AuthorizationPolicy>,
     pub peer_authentications: Vec<PeerAuthentication>,
+    pub gateways: Vec<Gateway>,
+    pub gateway_classes: Vec<GatewayClass>,
     /// `<apiVersion> <kind>` that nothing here reads → how many. At most [`super::MAX_IGNORED`] of them.
     pub ignored: BTreeMap<String, usize>,
 }

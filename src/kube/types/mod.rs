@@ -8,6 +8,7 @@
 
 pub mod authorization;
 pub mod entry;
+pub mod gateway;
 pub mod meta;
 pub mod peer;
 pub mod pod;
@@ -15,6 +16,7 @@ pub mod service;
 
 pub use authorization::AuthorizationPolicy;
 pub use entry::{ServiceEntry, WorkloadEntry};
+pub use gateway::{Gateway, GatewayClass};
 pub use meta::{Namespace, Node, ObjectMeta};
 pub use peer::PeerAuthentication;
 pub use pod::Pod;
