@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A namespaced object's name, written `namespace/name`.
+/// An object's name, written `namespace/name`; a cluster-scoped one has no namespace and is written `name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespacedName {
     pub namespace: Arc<str>,
@@ -20,6 +20,9 @@ impl NamespacedName {
 
 impl fmt::Display for NamespacedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            return f.write_str(&self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }

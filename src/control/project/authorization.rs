@@ -22,9 +22,11 @@ const KIND: &str = "AuthorizationPolicy";
 
 pub(super) fn convert(key: &NamespacedName, object: &AuthorizationPolicy, settings: &Settings) -> Converted {
     let mut notes = Notes { key, statuses: Vec::new() };
+    let mut judged_here = true;
     let (policy, selector) = match authorization::parse(object) {
         Ok(parsed) => {
             let policy = notes.parsed(&parsed, settings);
+            judged_here = !parsed.has_targets;
             (policy, parsed.selector)
         }
         Err(problems) => {
@@ -42,7 +44,7 @@ pub(super) fn convert(key: &NamespacedName, object: &AuthorizationPolicy, settin
             (policy, selector)
         }
     };
-    if notes.statuses.is_empty() {
+    if notes.statuses.is_empty() && judged_here {
         notes.add(Level::Info, Reason::Accepted, "enforced as written".to_owned());
     }
     Converted { policy, selector, statuses: notes.statuses }
@@ -83,12 +85,8 @@ impl Notes<'_> {
             );
             return None;
         }
+        // A waypoint judges it, and which one is known when all are (`waypoint::targets`).
         if parsed.has_targets {
-            self.add(
-                Level::NotEnforced,
-                Reason::TargetRefs,
-                "it has targetRefs, which a waypoint judges; use a selector to have it judged at L4".to_owned(),
-            );
             return None;
         }
         let action = match parsed.action {

@@ -11,10 +11,10 @@ mod notes;
 mod owner;
 mod peer;
 mod service;
+mod settings;
 mod status;
+mod waypoint;
 mod workload;
-
-use std::sync::Arc;
 
 use crate::model::policy::Policy;
 use crate::model::service::Service;
@@ -23,23 +23,9 @@ use crate::model::workload::Workload;
 use super::index::Index;
 
 pub use peer::{CONVERTED_PREFIX, STATIC_STRICT};
+pub use settings::Settings;
 pub use status::{Level, Reason, Status};
-
-/// What the whole mesh has in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Name of the cluster, the first part of workload UIDs. Istio's default: `Kubernetes`.
-    pub cluster: Arc<str>,
-    /// Istio's default: `cluster.local`.
-    pub trust_domain: Arc<str>,
-    /// Name of the flat network; empty is the default one.
-    pub network: Arc<str>,
-    /// End of service host names. Kubernetes' default: `cluster.local`.
-    pub cluster_domain: Arc<str>,
-    /// Policies without a selector in this namespace are for the whole mesh. Istio's default:
-    /// `istio-system`.
-    pub root_namespace: Arc<str>,
-}
+pub use waypoint::{Binding, Bypass, Why, bypassable};
 
 /// What a projection makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,22 +33,10 @@ pub struct Projection {
     pub workloads: Vec<Workload>,
     pub services: Vec<Service>,
     pub policies: Vec<Policy>,
+    /// Who goes through a waypoint.
+    pub bindings: Vec<Binding>,
     /// At least one for each policy object, and one for whatever else is worth a word; in order of kind and key.
     pub statuses: Vec<Status>,
-}
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            cluster: "Kubernetes".into(),
-            trust_domain: "cluster.local".into(),
-            network: "".into(),
-            cluster_domain: "cluster.local".into(),
-            root_namespace: "istio-system".into(),
-        }
-    }
 }
 
 /// Projects everything.
@@ -71,8 +45,11 @@ pub fn project(index: &Index, settings: &Settings) -> Projection {
     let attachments = attach::Attachments::build(index, settings, &mut statuses);
     let services = service::Services::build(index, settings, &mut statuses);
     let workloads = workload::workloads(index, settings, &services, &attachments, &mut statuses);
-    statuses.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-    Projection { workloads, services: services.models(), policies: attachments.into_policies(), statuses }
+    let (services, policies) = (services.models(), attachments.into_policies());
+    let mut projection = Projection { workloads, services, policies, bindings: Vec::new(), statuses };
+    waypoint::apply(index, settings, &mut projection);
+    projection.statuses.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+    projection
 }
 
 #[cfg(test)]

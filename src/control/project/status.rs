@@ -31,12 +31,20 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     Accepted,
+    /// A policy's target has no waypoint that would judge it.
+    AncestorNotBound,
     /// CUSTOM or AUDIT.
     ActionUnsupported,
     /// A ServiceEntry's host was given an address, or there is none left.
     Allocated,
+    /// The waypoint does not take objects of this namespace.
+    AttachmentDenied,
+    CanaryInvalidWeight,
+    CanarySameAsPrimary,
     /// It claims what another has.
     Conflict,
+    /// A service that only its namespace sees names another namespace's waypoint.
+    CrossNamespaceWaypointForbidden,
     DryRun,
     EmptySelector,
     Invalid,
@@ -47,11 +55,28 @@ pub enum Reason {
     /// DENY rules that are nothing but L7.
     Layer7Only,
     NeverMatches,
+    /// Only a waypoint may connect, and the pod is outside of the mesh: nobody enforces it.
+    NotEnrolled,
+    /// Only a waypoint may connect, and there is none: nobody may.
+    NoWaypointToEnforce,
+    /// Some targets of a policy have a waypoint that judges it, and some have none.
+    PartiallyInvalid,
     /// A policy with a selector in the root namespace, where PeerAuthentication has none.
     RootSelector,
     /// An older object of the same level wins.
     Shadowed,
-    TargetRefs,
+    /// A policy's target does not exist.
+    TargetNotFound,
+    /// The waypoint is for services and this is a workload, or the other way round.
+    UnsupportedTrafficType,
+    /// Calls go through a waypoint, or a waypoint judges the policy.
+    WaypointAccepted,
+    /// Nobody but a waypoint may connect.
+    WaypointEnforced,
+    /// A label about waypoints where it has no meaning.
+    WaypointIgnored,
+    /// The waypoint is missing or has no address.
+    WaypointIsNotReady,
 }
 
 // === impl Status ===
@@ -100,7 +125,12 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::ActionUnsupported => "ActionUnsupported",
             Self::Allocated => "Allocated",
+            Self::AncestorNotBound => "AncestorNotBound",
+            Self::AttachmentDenied => "AttachmentDenied",
+            Self::CanaryInvalidWeight => "CanaryInvalidWeight",
+            Self::CanarySameAsPrimary => "CanarySameAsPrimary",
             Self::Conflict => "Conflict",
+            Self::CrossNamespaceWaypointForbidden => "CrossNamespaceWaypointForbidden",
             Self::DryRun => "DryRun",
             Self::EmptySelector => "EmptySelector",
             Self::Invalid => "Invalid",
@@ -108,9 +138,17 @@ impl Reason {
             Self::Layer7DenyWidened => "Layer7DenyWidened",
             Self::Layer7Only => "Layer7Only",
             Self::NeverMatches => "NeverMatches",
+            Self::NotEnrolled => "NotEnrolled",
+            Self::NoWaypointToEnforce => "NoWaypointToEnforce",
+            Self::PartiallyInvalid => "PartiallyInvalid",
             Self::RootSelector => "RootSelector",
             Self::Shadowed => "Shadowed",
-            Self::TargetRefs => "TargetRefs",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::UnsupportedTrafficType => "UnsupportedTrafficType",
+            Self::WaypointAccepted => "WaypointAccepted",
+            Self::WaypointEnforced => "WaypointEnforced",
+            Self::WaypointIgnored => "WaypointIgnored",
+            Self::WaypointIsNotReady => "WaypointIsNotReady",
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn ports<'a>(key: &NamespacedName, spec: &'a ServiceSpec, notes: &mut
 }
 
 /// Only TCP is carried.
-pub(super) fn is_tcp(protocol: Option<&str>) -> bool {
+pub(in crate::control::project) fn is_tcp(protocol: Option<&str>) -> bool {
     matches!(protocol, None | Some("" | "TCP"))
 }
 

@@ -16,6 +16,7 @@ mod slices;
 mod values;
 
 pub(super) use entry::Entry;
+pub(super) use kubernetes::is_tcp;
 pub(super) use services::Services;
 pub(super) use values::{NamedPorts, host, ip, named_ports};
 

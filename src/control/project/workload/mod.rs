@@ -11,6 +11,7 @@ mod slice;
 mod tunnel;
 
 pub(super) use all::{Context, workloads};
+pub(super) use pod::is_healthy;
 
 #[cfg(test)]
 mod tests;

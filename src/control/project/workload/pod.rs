@@ -47,7 +47,7 @@ pub(super) fn workload(context: &Context<'_>, indexed: &IndexedPod) -> Option<Wo
 
 /// Ready, and not on its way out. Nobody writes conditions for a static pod, so it is healthy as
 /// long as its manifest does not say otherwise.
-fn is_healthy(object: &types::Pod, is_static: bool) -> bool {
+pub(in crate::control::project) fn is_healthy(object: &types::Pod, is_static: bool) -> bool {
     let ready = object.status.conditions.iter().find(|condition| condition.kind == "Ready");
     object.metadata.deletion_timestamp.is_none() && ready.map_or(is_static, |condition| condition.status == "True")
 }
