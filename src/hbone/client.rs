@@ -19,6 +19,7 @@ use super::headers::{Baggage, Forwarded, TraceParent};
 use super::settings::{self, ANSWER, CLIENT_STREAMS, DEAD, SETTINGS};
 use super::tunnel::{Hold, TunnelStream};
 use super::window::{Budget, Windows};
+use crate::model::spiffe::Identity;
 
 pub(super) const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -41,6 +42,8 @@ pub struct Request {
 pub struct Answer {
     /// The destination workload, as the far side describes it.
     pub baggage: Option<Baggage>,
+    /// Who the far side has proven to be.
+    pub peer: Option<Identity>,
 }
 
 /// A connection to open tunnels on. Cheap to clone; the connection ends when every clone and every stream is gone.
@@ -50,6 +53,7 @@ pub struct Tunnel {
     /// The peer's settings have come.
     settled: Arc<AtomicBool>,
     windows: Arc<Windows>,
+    peer: Option<Arc<Identity>>,
 }
 
 /// Moves the frames of a [`Tunnel`].
@@ -78,7 +82,12 @@ impl Tunnel {
         let pacer = Pacer::new(connection.ping_pong(), Arc::clone(&windows));
         let settled = Arc::new(AtomicBool::new(false));
         let driver = Driver { connection, pacer, settled: Arc::clone(&settled) };
-        Ok((Self { requests, settled, windows }, driver))
+        Ok((Self { requests, settled, windows, peer: None }, driver))
+    }
+
+    /// Says who the peer has proven to be, for [`Answer::peer`].
+    pub fn with_peer(self, peer: Option<Identity>) -> Self {
+        Self { peer: peer.map(Arc::new), ..self }
     }
 
     /// Streams at once that may be opened now: 100, or the peer's limit when that is lower; 1 until that is known. It
@@ -136,7 +145,7 @@ impl Tunnel {
             send.send_reset(h2::Reason::CANCEL);
             return Err(TunnelError::from_status(head.status.as_u16()));
         }
-        let answer = Answer { baggage: baggage(&head.headers) };
+        let answer = Answer { baggage: baggage(&head.headers), peer: self.peer.as_deref().cloned() };
         Ok((TunnelStream::new(send, recv, hold), answer))
     }
 }

@@ -29,6 +29,7 @@ use super::error::{ConnectionError, TunnelError};
 use super::settings::IDLE;
 use super::tunnel::TunnelStream;
 use super::window::Budget;
+use crate::model::spiffe::Identity;
 
 /// Opens connections for a pool.
 pub trait Dial: Send + Sync + 'static {
@@ -38,6 +39,9 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Connects and makes the handshake, with deadlines of its own.
     fn dial(&self, key: &Key) -> impl Future<Output = Result<Self::Stream, Self::Error>> + Send;
+
+    /// Which of the expected identities the peer has proven.
+    fn peer(stream: &Self::Stream) -> Option<Identity>;
 }
 
 /// Bounds of a pool.
@@ -328,10 +332,13 @@ impl<D: Dial> PoolTask<D> {
 async fn dial<D: Dial>(dialler: Arc<D>, key: Arc<Key>, budget: Budget, limit: Duration) -> Done<D::Stream, D::Error> {
     let destination = key.destination();
     let result = match timeout(limit, dialler.dial(&key)).await {
-        Ok(Ok(stream)) => match Tunnel::open(stream, &budget).await {
-            Ok((tunnel, driver)) => Ok((tunnel, Box::new(driver))),
-            Err(source) => Err(PoolError::Open { destination, source }),
-        },
+        Ok(Ok(stream)) => {
+            let peer = D::peer(&stream);
+            match Tunnel::open(stream, &budget).await {
+                Ok((tunnel, driver)) => Ok((tunnel.with_peer(peer), Box::new(driver))),
+                Err(source) => Err(PoolError::Open { destination, source }),
+            }
+        }
         Ok(Err(error)) => Err(PoolError::Dial { destination, source: Arc::new(error) }),
         Err(_) => Err(PoolError::DialTimeout { destination, limit }),
     };

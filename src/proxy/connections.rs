@@ -74,6 +74,11 @@ impl Connection {
         self.end.cancel();
     }
 
+    /// Why it was ended, when it was.
+    pub fn why(&self) -> Option<&Failure> {
+        self.why.get()
+    }
+
     /// Waits until somebody ends the connection; answers why.
     pub async fn ended(&self) -> &Failure {
         self.end.cancelled().await;

@@ -9,6 +9,7 @@ pub mod dialler;
 mod inbound;
 pub mod outbound;
 pub mod outcome;
+pub mod outlier;
 pub mod pod;
 pub mod relay;
 pub mod report;

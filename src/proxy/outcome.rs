@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::relay::Broken;
 use crate::authz::Denial;
 use crate::model::ports;
+use crate::route::outbound::Refusal;
 use crate::telemetry::metrics::ResponseFlags;
 
 /// Whose fault a failure is; decides who has to act.
@@ -70,6 +71,12 @@ pub enum Failure {
     /// The destination is a listener of this proxy, or there is none: it would call itself for ever.
     #[error("attempted recursive call to ourselves")]
     Loop,
+    /// The endpoint was taken out of the mesh, or a waypoint put in its way, while it was called.
+    #[error("the way to {to} has changed while the connection was made")]
+    Moved { to: SocketAddr },
+    /// There is no road.
+    #[error("no way to {to}: {why}")]
+    NoRoute { to: SocketAddr, why: Refusal },
     /// The destination is not an address of the pod.
     #[error("{to} is not an address of this pod")]
     NotOurs { to: SocketAddr },
@@ -120,6 +127,8 @@ impl Failure {
             Self::AppConnect { .. } | Self::AppTimeout { .. } => Fault::App,
             Self::Denied(_) | Self::Revoked(_) | Self::Tunnel { cause: TunnelCause::Refused, .. } => Fault::Policy,
             Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => Fault::Configuration,
+            Self::NoRoute { why: Refusal::NoEndpoint | Refusal::WaypointEmpty, .. } => Fault::Peer,
+            Self::NoRoute { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
             Self::Abandoned
@@ -128,6 +137,7 @@ impl Failure {
             | Self::HopConnect { .. }
             | Self::HopTimeout { .. }
             | Self::Loop
+            | Self::Moved { .. }
             | Self::NotOurs { .. }
             | Self::Tunnel { .. } => Fault::Peer,
         }
@@ -148,6 +158,17 @@ impl Failure {
             Self::Identity(_) => "no_certificate",
             Self::Limit { .. } => "limit",
             Self::Loop => "loop",
+            Self::Moved { .. } => "moved",
+            Self::NoRoute { why, .. } => match why {
+                Refusal::Loop => "loop",
+                Refusal::NoAddress => "no_address",
+                Refusal::NoEndpoint => "no_healthy_upstream",
+                Refusal::NoPort => "no_such_port",
+                Refusal::OtherNetwork => "other_network",
+                Refusal::UnknownWaypoint => "unknown_waypoint",
+                Refusal::WaypointEmpty => "waypoint_empty",
+                Refusal::WaypointLoop => "waypoint_loop",
+            },
             Self::NotOurs { .. } => "not_this_pod",
             Self::Revoked(_) => "policy_changed",
             Self::Socket(_) => "socket",
@@ -178,6 +199,14 @@ impl Failure {
             Self::Denied(_) | Self::Revoked(_) => 401,
             Self::NotOurs { .. } => 400,
             _ => 503,
+        }
+    }
+
+    /// The reason once more, for another end of a connection that was ended from outside.
+    pub(super) fn of_ended(&self) -> Self {
+        match self {
+            Self::Revoked(denial) => Self::Revoked(denial.clone()),
+            _ => Self::Drained,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One enrolled pod: its identity, its namespace, its listeners, its connections.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -14,6 +14,7 @@ use super::accept::{Handle, accept};
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::outcome::Failure;
+use super::outlier::Outliers;
 use super::shared::Shared;
 use super::{inbound, outbound};
 use crate::authz::{self, Decision, Permit, Request};
@@ -53,6 +54,8 @@ pub struct PodProxy {
     pub(super) dialler: Arc<Dialler>,
     pub(super) certificate: PodCert,
     pub(super) tunnels: outbound::Tunnels,
+    /// Endpoints that failed this pod of late.
+    outliers: Mutex<Outliers>,
     /// Connections that the pod opened.
     pub(super) opened: Arc<Connections>,
     /// Connections that came to the pod.
@@ -119,6 +122,7 @@ impl PodProxy {
         let proxy = Arc::new(Self {
             identity: certificate.identity().clone(),
             tunnels: outbound::Tunnels::new(shared, &dialler, &certificate),
+            outliers: Mutex::default(),
             dialler,
             opened: Arc::default(),
             arrived: Arc::default(),
@@ -220,6 +224,11 @@ impl PodProxy {
         while !self.arrived.is_empty() && Instant::now() < until && !self.shared.force.is_cancelled() {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Held for a look or a change, never across a wait.
+    pub(super) fn outliers(&self) -> MutexGuard<'_, Outliers> {
+        self.outliers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This pod's own record in `view`.

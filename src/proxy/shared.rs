@@ -1,8 +1,8 @@
 //! What all pods of the node share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,8 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::pod::PodProxy;
 use super::report::Report;
 use crate::mesh;
-use crate::model::name::NamespacedName;
-use crate::model::service::Service;
 use crate::runtime::Panics;
 use crate::runtime::tasks::Tasks;
 use crate::sys::splice::PipePool;
@@ -42,7 +40,6 @@ pub struct Shared {
     pub mesh: mesh::Reader,
     pub local: LocalPods,
     pub pipes: PipePool,
-    pub plain_services: PlainServices,
     pub report: Report,
     /// The runtime that carries connections.
     pub data: Handle,
@@ -63,30 +60,6 @@ struct Known {
     /// Every pod that is not closed yet. One whose address a successor has taken is only here.
     all: Vec<Weak<PodProxy>>,
     by_address: HashMap<IpAddr, Weak<PodProxy>>,
-}
-
-/// Says once of each service that calls to its address are not carried by the mesh yet.
-#[derive(Debug, Default)]
-pub struct PlainServices {
-    told: Mutex<HashSet<NamespacedName>>,
-}
-
-/// Services that are named one by one; a mesh with more has learned it by then.
-const MAX_TOLD: usize = 1000;
-
-// === impl PlainServices ===
-
-impl PlainServices {
-    pub(super) fn tell(&self, service: &Service) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < MAX_TOLD && told.insert(service.key()) {
-            drop(told);
-            tracing::warn!(
-                service = %service.hostname,
-                "calls to the address of a Service go out as plaintext, without identity; call the pods' addresses for mutual TLS"
-            );
-        }
-    }
 }
 
 // === impl Shared ===

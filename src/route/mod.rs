@@ -1,6 +1,9 @@
 //! Which road a connection takes (pure): facts and one view of the mesh in, a plain value out.
 //!
-//! Owns: the order of the questions. Never: a socket, a clock, a policy (that is `authz`).
+//! Owns: the order of the questions. Never: a socket, a clock, a policy (that is `authz`). Chance is an argument.
 
+pub mod balance;
+mod hash;
 pub mod inbound;
 pub mod outbound;
+pub mod waypoint;

@@ -1,18 +1,29 @@
-//! The road of a connection that a pod opens.
+//! The road of a connection that a pod opens: one attempt, on the mesh as it is now.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::balance::{At, Avoid, Caller, EndpointId, Nothing, Picked, Wanted, address, balance};
+use super::waypoint::{self, Unresolved};
+use super::{hash, waypoint::expected};
 use crate::mesh::View;
+use crate::model::gateway::GatewayAddress;
 use crate::model::ports;
+use crate::model::service::{IpFamilies, Mode, Service};
 use crate::model::spiffe::Identity;
 use crate::model::workload::{Tunnel, Workload};
 
 /// What is known of a captured connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// The network that the pod's node is on.
     pub network: &'a str,
+    /// The Kubernetes namespace of the pod.
+    pub namespace: &'a str,
+    /// Who the pod is, by its enrolment.
+    pub identity: &'a Identity,
+    /// The pod's own record.
+    pub source: Option<&'a Workload>,
     /// The address that the application's socket has. An application may bind any that its namespace has; a tunnel
     /// is dialled from the pod's own whatever it chose.
     pub client: IpAddr,
@@ -20,79 +31,281 @@ pub struct Facts<'a> {
     pub destination: SocketAddr,
     /// Where the captured connection was accepted.
     pub listener: SocketAddr,
-    /// Who the pod is that is enrolled on this node with the destination's address; nobody when the same-node
-    /// lane is off.
-    pub neighbour: Option<&'a Identity>,
+    /// Whether a pod with this address and identity is enrolled on this node; never when the same-node lane is off.
+    pub is_here: &'a dyn Fn(IpAddr, &Identity) -> bool,
     /// The addresses of the pod that opened the connection.
     pub own: &'a [IpAddr],
+    /// Host names that were looked up for this attempt.
+    pub resolved: &'a [(Arc<str>, IpAddr)],
 }
 
-/// The road.
+/// The road, and what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub route: Route,
+    /// The service whose address was dialled.
+    pub service: Option<Arc<Service>>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Plain TCP to a workload that the mesh knows and that is outside of it.
-    Direct {
-        workload: Arc<Workload>,
-    },
+    Direct(Target),
     /// Joined with the destination's own socket on this node.
-    Express {
-        workload: Arc<Workload>,
-    },
-    /// A tunnel to the workload's node proxy.
+    Express(Target),
+    /// A tunnel to the workload's node proxy, or to a waypoint.
     Hbone(Hbone),
-    /// Plain TCP to an address that the mesh knows nothing of.
+    /// Plain TCP to where it was addressed: the mesh knows nothing of it, or the service says so.
     Passthrough,
     Refuse(Refusal),
+    /// The endpoint that was chosen has a host name and no address: look it up and ask again.
+    Resolve(Target, Arc<str>),
+}
+
+/// The end that an attempt leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where the application, or the waypoint's listener, is. Port 0 and no address where only a name is known.
+    pub at: SocketAddr,
+    pub workload: Arc<Workload>,
+    pub id: EndpointId,
+    /// There are more endpoints to try when this one fails.
+    pub others: bool,
 }
 
 /// Where a tunnel goes and whom it must find there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hbone {
-    /// Port 15008 of the workload.
+    /// What is dialled: port 15008 of the workload, or the waypoint.
     pub hop: SocketAddr,
-    /// `:authority` of the CONNECT.
+    /// `:authority` of the CONNECT: the endpoint, or through a waypoint what the application dialled.
     pub authority: SocketAddr,
     /// The identities of which the server must prove one.
     pub expected: Vec<Identity>,
-    pub workload: Arc<Workload>,
+    pub target: Target,
+    /// A waypoint answers, and not the destination's node proxy.
+    pub is_waypoint: bool,
 }
 
 /// Why a connection takes no road.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The destination is a listener of the proxy.
+    #[error("attempted recursive call to ourselves")]
     Loop,
+    /// The workload has no address that fits and no host name.
+    #[error("no valid routing destination: the workload has no address that can be called")]
+    NoAddress,
+    /// The service is known and nobody serves it now.
+    #[error("no healthy upstream: the service has no endpoint that can take the connection")]
+    NoEndpoint,
+    /// The service does not list the port.
+    #[error("no such port: the service does not have it")]
+    NoPort,
+    /// The only endpoints are on another network.
+    #[error(
+        "the destination is on another network, behind a gateway: calls through network gateways are not supported yet"
+    )]
+    OtherNetwork,
+    /// The reference to the waypoint leads nowhere. It is never gone round.
+    #[error("unknown waypoint: nothing is where the reference says")]
+    UnknownWaypoint,
+    /// The waypoint is known and nobody serves it now. It is never gone round.
+    #[error("the waypoint has no endpoint that can take the connection")]
+    WaypointEmpty,
+    /// The waypoint that was found is the caller's own address under another identity.
+    #[error("the waypoint is the calling pod itself, under another identity")]
+    WaypointLoop,
 }
 
-/// Decides the road of one connection.
-pub fn outbound(facts: &Facts<'_>, view: &View) -> Route {
-    let Facts { network, client, destination, listener, neighbour, own } = *facts;
-    let workload = view.workload_at(network, destination.ip());
-    let in_mesh = workload.is_some_and(|workload| workload.tunnel == Tunnel::Hbone);
+/// Decides the road of one attempt. Equal arguments make equal decisions.
+pub fn outbound(facts: &Facts<'_>, view: &View, avoid: &Avoid<'_>, random: u64) -> Decision {
+    let Facts { network, destination, listener, .. } = *facts;
     // Connection tracking also answers for a connection that nobody redirected, with the address that it came to.
     // Dialled again, it would come back here: on whichever address of the namespace the listener was called.
     if destination == listener {
-        return Route::Refuse(Refusal::Loop);
+        return Decision { route: Route::Refuse(Refusal::Loop), service: None };
     }
-    // A pod's own listeners are only ever called by proxies. A port of that number outside of the
-    // mesh belongs to somebody else and is none of our business.
-    if ports::is_ours(destination.port()) && (in_mesh || destination.ip().is_loopback()) {
-        return Route::Refuse(Refusal::Loop);
+    let attempt = Attempt { facts, view, avoid, random };
+    // A workload's own address is never a service's: a block of addresses must not take its pods' calls.
+    if let Some(workload) = view.workload_at(network, destination.ip()) {
+        return Decision { route: attempt.to_workload(workload).unwrap_or_else(Route::Refuse), service: None };
     }
-    let Some(workload) = workload.map(Arc::clone) else { return Route::Passthrough };
-    match workload.tunnel {
-        Tunnel::None => Route::Direct { workload },
-        // The lane asks what the wire would: the identity that a handshake would have to prove, and a source
-        // address that the destination would see. Who does not fit takes the tunnel, which finds out.
-        Tunnel::Hbone if own.contains(&client) && neighbour.is_some_and(|pod| *pod == workload.identity()) => {
-            Route::Express { workload }
+    let Some(service) = view.service_at(network, destination.ip(), Some(facts.namespace)) else {
+        let ours = ports::is_ours(destination.port()) && destination.ip().is_loopback();
+        let route = if ours { Route::Refuse(Refusal::Loop) } else { Route::Passthrough };
+        return Decision { route, service: None };
+    };
+    let route = attempt.to_service(service).unwrap_or_else(Route::Refuse);
+    Decision { route, service: Some(Arc::clone(service)) }
+}
+
+struct Attempt<'a> {
+    facts: &'a Facts<'a>,
+    view: &'a View,
+    avoid: &'a Avoid<'a>,
+    random: u64,
+}
+
+// === impl Attempt ===
+
+impl Attempt<'_> {
+    fn to_workload(&self, workload: &Arc<Workload>) -> Result<Route, Refusal> {
+        let Facts { destination, network, .. } = *self.facts;
+        let at = address(workload, IpFamilies::Automatic, destination.ip(), network).ok_or(Refusal::NoAddress)?;
+        let picked = Picked { workload: Arc::clone(workload), port: destination.port(), at, others: false };
+        self.not_ours(workload, destination)?;
+        match &workload.waypoint {
+            Some(waypoint) if !self.is_from(waypoint) => self.through(waypoint),
+            _ => self.to(picked, &[]),
         }
-        Tunnel::Hbone => Route::Hbone(Hbone {
-            hop: SocketAddr::new(destination.ip(), ports::HBONE),
+    }
+
+    fn to_service(&self, service: &Service) -> Result<Route, Refusal> {
+        let Facts { destination, .. } = *self.facts;
+        let all = service.weighted_waypoints.iter().map(|(waypoint, _)| waypoint).chain(&service.waypoint);
+        if let Some(waypoint) = waypoint::choose(service, self.random)
+            // One of several may send what another would take: it is the same layer.
+            && !all.into_iter().any(|waypoint| self.is_from(waypoint))
+        {
+            return self.through(waypoint);
+        }
+        if service.balancing.mode == Mode::Passthrough {
+            return Ok(Route::Passthrough);
+        }
+        let wanted = Wanted { port: destination.port(), address: destination.ip(), waypoint: false };
+        let picked = balance(service, self.view, &self.caller(), &wanted, self.avoid, hash::mix(self.random)).map_err(
+            |why| match why {
+                Nothing::NoEndpoint => Refusal::NoEndpoint,
+                Nothing::NoPort => Refusal::NoPort,
+            },
+        )?;
+        // The waypoint of the endpoint itself is for calls to its own address.
+        self.to(picked, &service.subject_alt_names)
+    }
+
+    /// Straight to an endpoint.
+    fn to(&self, picked: Picked, named: &[Identity]) -> Result<Route, Refusal> {
+        let target = match self.target(picked)? {
+            Ok(target) => target,
+            Err((target, name)) => return Ok(Route::Resolve(target, name)),
+        };
+        let workload = &target.workload;
+        self.not_ours(workload, target.at)?;
+        Ok(match workload.tunnel {
+            Tunnel::None => Route::Direct(target),
+            // The lane asks what the wire would: the identity that a handshake would have to prove, and a source
+            // address that the destination would see. Who does not fit takes the tunnel, which finds out.
+            Tunnel::Hbone
+                if workload.application_tunnel.is_none()
+                    && self.facts.own.contains(&self.facts.client)
+                    && (self.facts.is_here)(target.at.ip(), &workload.identity()) =>
+            {
+                Route::Express(target)
+            }
+            Tunnel::Hbone => Route::Hbone(Hbone {
+                hop: SocketAddr::new(target.at.ip(), ports::HBONE),
+                authority: target.at,
+                expected: expected(named, workload),
+                target,
+                is_waypoint: false,
+            }),
+        })
+    }
+
+    /// To the waypoint, which is told what was dialled. A waypoint speaks HBONE, whoever captures it.
+    fn through(&self, waypoint: &GatewayAddress) -> Result<Route, Refusal> {
+        let Facts { destination, own, .. } = *self.facts;
+        let random = hash::mix(self.random);
+        let found = waypoint::resolve(waypoint, self.view, &self.caller(), destination.ip(), self.avoid, random);
+        let found = found.map_err(|why| match why {
+            Unresolved::Empty => Refusal::WaypointEmpty,
+            Unresolved::Unknown => Refusal::UnknownWaypoint,
+        })?;
+        let target = match self.target(found.picked)? {
+            Ok(target) => target,
+            Err((target, name)) => return Ok(Route::Resolve(target, name)),
+        };
+        if own.contains(&target.at.ip()) {
+            return Err(Refusal::WaypointLoop);
+        }
+        Ok(Route::Hbone(Hbone {
+            hop: target.at,
             authority: destination,
-            expected: vec![workload.identity()],
-            workload,
-        }),
+            expected: found.expected,
+            target,
+            is_waypoint: true,
+        }))
+    }
+
+    /// Where the endpoint is; the name to look up where that is not known yet.
+    fn target(&self, picked: Picked) -> Result<Result<Target, (Target, Arc<str>)>, Refusal> {
+        let Picked { workload, port, at, others } = picked;
+        let target = |ip: IpAddr, port: u16| {
+            let id = EndpointId::new(&workload, port);
+            Target { at: SocketAddr::new(ip, port), workload: Arc::clone(&workload), id, others }
+        };
+        match at {
+            At::Ip(ip) => Ok(Ok(target(ip, port))),
+            At::Gateway => Err(Refusal::OtherNetwork),
+            At::Name(name) => match self.facts.resolved.iter().find(|(known, _)| *known == name) {
+                Some((_, ip)) => Ok(Ok(target(*ip, port))),
+                None => Ok(Err((target(IpAddr::from([0; 4]), port), name))),
+            },
+        }
+    }
+
+    /// A pod's own listeners are only ever called by proxies. A port of that number outside of the mesh belongs to
+    /// somebody else and is none of our business.
+    fn not_ours(&self, workload: &Workload, at: SocketAddr) -> Result<(), Refusal> {
+        let in_mesh = workload.tunnel == Tunnel::Hbone;
+        let ours = ports::is_ours(at.port()) && (in_mesh || at.ip().is_loopback());
+        if ours || at == self.facts.listener { Err(Refusal::Loop) } else { Ok(()) }
+    }
+
+    fn is_from(&self, waypoint: &GatewayAddress) -> bool {
+        waypoint::is_from(waypoint, self.view, self.facts.identity, self.facts.own)
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        Caller { network: self.facts.network, workload: self.facts.source, client: self.facts.client }
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The end that it leads to, where that is one of the mesh.
+    pub const fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Direct(target) | Self::Express(target) | Self::Resolve(target, _) => Some(target),
+            Self::Hbone(hbone) => Some(&hbone.target),
+            Self::Passthrough | Self::Refuse(_) => None,
+        }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Whether `view`, which came after the one that it was made on, still has what it was made of: the endpoint with
+    /// its address and identity, and the same waypoints. A connection that took its time must not go to a pod that was
+    /// removed meanwhile, nor past a waypoint that was put in its way.
+    pub fn holds(&self, view: &View) -> bool {
+        let Some(target) = self.route.target() else { return true };
+        let workload = view.workload_by_uid(&target.workload.uid).is_some_and(|now| {
+            let then = &*target.workload;
+            now.identity() == then.identity()
+                && (now.addresses == then.addresses
+                    || now.addresses.iter().any(|ip| ip.to_canonical() == target.at.ip()))
+                && (now.tunnel, &now.waypoint) == (then.tunnel, &then.waypoint)
+        });
+        let service = self.service.as_ref().is_none_or(|then| {
+            view.service(&then.key()).is_some_and(|now| {
+                (&now.waypoint, &now.weighted_waypoints) == (&then.waypoint, &then.weighted_waypoints)
+            })
+        });
+        workload && service
     }
 }
 

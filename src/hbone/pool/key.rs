@@ -12,22 +12,27 @@ pub struct Key {
     expected: Arc<[Identity]>,
     destination: SocketAddr,
     source_ip: IpAddr,
+    /// The UID of the workload that has the destination's address.
+    holder: Arc<str>,
 }
 
 // === impl Key ===
 
 impl Key {
-    /// `expected` is a set: order and repetition make no other key.
+    /// `expected` is a set: order and repetition make no other key. `holder` is the UID of the workload at the
+    /// destination: an address that has gone to another workload is another destination, also where both may prove
+    /// the same identities.
     pub fn new(
         source: Identity,
         expected: impl IntoIterator<Item = Identity>,
         destination: SocketAddr,
         source_ip: IpAddr,
+        holder: Arc<str>,
     ) -> Self {
         let mut expected: Vec<_> = expected.into_iter().collect();
         expected.sort();
         expected.dedup();
-        Self { source, expected: expected.into(), destination, source_ip }
+        Self { source, expected: expected.into(), destination, source_ip, holder }
     }
 
     pub const fn source(&self) -> &Identity {

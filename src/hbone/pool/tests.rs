@@ -87,6 +87,10 @@ impl Dial for Dialler {
         });
         Ok(near)
     }
+
+    fn peer(_: &DuplexStream) -> Option<Identity> {
+        Some(id("server"))
+    }
 }
 
 struct Lab {
@@ -112,7 +116,7 @@ fn limited(limit: u32) -> Lab {
 }
 
 fn key_from(source_ip: &str) -> Arc<Key> {
-    Arc::new(Key::new(id("client"), [id("server")], address(), source_ip.parse().unwrap()))
+    Arc::new(Key::new(id("client"), [id("server")], address(), source_ip.parse().unwrap(), "server".into()))
 }
 
 fn key() -> Arc<Key> {
@@ -157,7 +161,8 @@ async fn echoes(stream: &mut TunnelStream) {
 
 #[test]
 fn a_key_s_identities_are_a_set() {
-    let key = |expected: Vec<Identity>| Key::new(id("a"), expected, address(), "10.0.0.1".parse().unwrap());
+    let key =
+        |expected: Vec<Identity>| Key::new(id("a"), expected, address(), "10.0.0.1".parse().unwrap(), "server".into());
     assert_eq!(key(vec![id("x"), id("y"), id("x")]), key(vec![id("y"), id("x")]));
     assert_ne!(key(vec![id("x")]), key(vec![id("x"), id("y")]));
 }

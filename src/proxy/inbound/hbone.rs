@@ -16,7 +16,8 @@ use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{PodProxy, handshakes};
-use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
+use crate::proxy::relay::tunnelled::{Resets, join};
+use crate::proxy::relay::{Ended, Side, unless_ended};
 use crate::proxy::report::Open;
 use crate::route::inbound::{Inbound, inbound};
 use crate::sys::socket;
@@ -150,7 +151,7 @@ async fn relay(incoming: Incoming, server: &TcpStream, own: Option<&Workload>, o
     let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
         return open.close(Err(&Failure::Abandoned), true);
     };
-    let relay = pin!(join(server, Side::Server, stream, &connection.meter));
+    let relay = pin!(join(server, Side::Server, stream, Resets::Tell, &connection.meter));
     let result = unless_ended(&[&connection], relay).await;
     if let Err(Ended::Cut(_)) = &result {
         socket::reset_on_close(server);

@@ -1,4 +1,4 @@
-//! A captured connection, from the accept to its road.
+//! A captured connection, from the accept to its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::attempts::{self, Far, Given, Opened};
 use super::{express, plain, tunnel};
-use crate::model::service::Service;
 use crate::model::workload::Workload;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::route::outbound::{Facts as RouteFacts, Refusal, Route, outbound};
+use crate::route::outbound::{Decision, Route};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
@@ -24,11 +24,16 @@ pub(super) struct Captured {
     pub(super) client: SocketAddr,
     /// What the application dialled.
     pub(super) destination: SocketAddr,
+    /// Where it was accepted.
+    pub(super) listener: SocketAddr,
     pub(super) accepted: Instant,
+}
+
+/// What an attempt was made of.
+pub(super) struct Attempted {
+    pub(super) decision: Decision,
     /// The pod's own record.
     pub(super) source: Option<Arc<Workload>>,
-    /// The service whose address was dialled.
-    pub(super) service: Option<Arc<Service>>,
 }
 
 /// Carries one captured connection to its end.
@@ -40,64 +45,54 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         return;
     };
     let Ok(listener) = stream.local_addr().map(socket::canonical) else { return };
-    let view = pod.shared.mesh.view();
-    let config = &pod.shared.config;
-    let neighbour = config.same_node_lane.then(|| pod.shared.local.at(destination.ip())).flatten();
-    let facts = RouteFacts {
-        network: &config.network,
-        client: client.ip(),
-        destination,
-        listener,
-        neighbour: neighbour.as_ref().map(|pod| pod.identity()),
-        own: &pod.pod.addresses,
-    };
-    let route = outbound(&facts, &view);
-    let source = pod.workload(&view).cloned();
-    let service = view.service_at(&config.network, destination.ip(), Some(&*pod.pod.key.namespace)).cloned();
-    drop(view);
-    if let (Route::Passthrough, Some(service)) = (&route, &service) {
-        pod.shared.plain_services.tell(service);
-    }
-    let captured = Captured { pod, stream, client, destination, accepted, source, service };
-    match (route, neighbour) {
-        (Route::Passthrough, _) => plain::carry(captured, None).await,
-        (Route::Direct { workload }, _) => plain::carry(captured, Some(workload)).await,
-        (Route::Express { workload }, Some(neighbour)) => express::carry(captured, workload, neighbour).await,
-        // The lane is only ever chosen with a neighbour.
-        (Route::Express { workload }, None) => {
-            captured.refuse(&Failure::UnknownWorkload { to: destination }, Some(workload))
+    let captured = Captured { pod, stream, client, destination, listener, accepted };
+    // In a box: what the attempts need is free again while bytes are carried.
+    let opened = Box::pin(attempts::open(&captured)).await;
+    match opened {
+        Err(Given { why, attempted }) => captured.refuse(&why, &attempted),
+        Ok(Opened { far: Far::Plain(server), attempted }) => plain::carry(captured, server, &attempted).await,
+        Ok(Opened { far: Far::Near(near), attempted }) => express::carry(captured, near, &attempted).await,
+        Ok(Opened { far: Far::Tunnel(stream, peer), attempted }) => {
+            tunnel::carry(captured, stream, peer, &attempted).await;
         }
-        (Route::Hbone(hbone), _) => tunnel::carry(captured, hbone).await,
-        (Route::Refuse(Refusal::Loop), _) => captured.refuse(&Failure::Loop, None),
     }
 }
 
 // === impl Captured ===
 
 impl Captured {
-    /// What the source's reporter knows before anything was tried.
-    pub(super) fn facts(&self, road: Road, target: Option<Arc<Workload>>) -> Facts {
+    /// What the source's reporter knows of an attempt. Nothing is proven yet.
+    pub(super) fn facts(&self, attempted: &Attempted) -> Facts {
+        let route = &attempted.decision.route;
+        // A call to a service is one to the endpoint behind it; a waypoint is asked for what was dialled.
+        let (road, destination, hop) = match route {
+            Route::Hbone(hbone) => (Road::Hbone, hbone.authority, Some(hbone.hop)),
+            Route::Express(target) => (Road::SameNode, target.at, None),
+            Route::Direct(target) => (Road::Plain, target.at, None),
+            Route::Passthrough | Route::Refuse(_) | Route::Resolve(..) => (Road::Plain, self.destination, None),
+        };
         Facts {
             reporter: Reporter::Source,
             road,
             client: self.client,
-            destination: self.destination,
-            hop: None,
+            destination,
+            hop,
             client_identity: None,
             server_identity: None,
-            source: self.source.clone(),
-            target,
-            service: self.service.clone(),
+            source: attempted.source.clone(),
+            target: route.target().map(|target| Arc::clone(&target.workload)),
+            service: attempted.decision.service.clone(),
         }
     }
 
-    /// Ends a connection that takes no road: reset, one line, one count.
-    pub(super) fn refuse(self, why: &Failure, target: Option<Arc<Workload>>) {
-        let facts = self.facts(Road::Plain, target);
-        self.refuse_with(facts, why);
-    }
-
-    pub(super) fn refuse_with(self, facts: Facts, why: &Failure) {
+    /// Ends a connection that found nobody: reset, one line, one count.
+    fn refuse(self, why: &Failure, attempted: &Attempted) {
+        let mut facts = self.facts(attempted);
+        // Both pods are enrolled here, or this would not have been the road.
+        if facts.road == Road::SameNode {
+            facts.client_identity = Some(self.pod.identity.clone());
+            facts.server_identity = facts.target.as_ref().map(|target| target.identity());
+        }
         socket::reset_on_close(&self.stream);
         self.pod.shared.report.open_one(self.accepted, facts, &self.pod.opened).close(Err(why), true);
     }

@@ -4,68 +4,119 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::captured::Captured;
+use tokio::net::TcpStream;
+
+use super::attempts::{Blame, Failed};
+use super::captured::{Attempted, Captured};
 use crate::authz::Request;
-use crate::model::workload::Workload;
-use crate::proxy::connections::Facts;
+use crate::proxy::connections::{Connection, Facts, Registered};
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
-use crate::proxy::relay::{joined::join, unless_ended};
+use crate::proxy::relay::{Ended, Meter, joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound};
+use crate::route::outbound::Target;
 use crate::sys::socket::reset_on_close;
-use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
 
-/// Judges the connection as its destination would on arrival, dials the application there and joins.
-pub(super) async fn carry(captured: Captured, target: Arc<Workload>, neighbour: Arc<PodProxy>) {
-    let Captured { client, destination, .. } = captured;
-    let shared = Arc::clone(&captured.pod.shared);
-    let source_side = Facts {
+/// The neighbour's application, which has taken the connection.
+pub(super) struct Near {
+    server: TcpStream,
+    neighbour: Arc<PodProxy>,
+    /// The connection as it was judged; revocation finds it until the carried one is listed.
+    judged: Registered,
+}
+
+/// Judges the connection as its destination would on arrival, and dials the application there.
+pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Target) -> Result<Near, Failed> {
+    let shared = &captured.pod.shared;
+    // It was there when the road was chosen.
+    let Some(neighbour) = shared.local.at(target.at.ip()) else {
+        return Err(Failed { why: Failure::Drained, blame: Blame::Stale });
+    };
+    let facts = arriving(captured, attempted, &neighbour);
+    // Listed before it is judged: a policy that changes meanwhile finds it.
+    let meter = Arc::new(Meter::default());
+    let judged = neighbour.arrived.register(Connection::new(facts, captured.accepted, meter));
+    let connection = Arc::clone(&judged);
+    let dialled = {
+        let dial = pin!(dial(captured, &neighbour, target));
+        unless_ended(&[&connection], dial).await
+    };
+    let why = match dialled {
+        Ok(server) => return Ok(Near { server, neighbour, judged }),
+        Err(Ended::Cut(why)) => why.of_ended(),
+        Err(Ended::Failed(why)) => why,
+    };
+    let blame = match &why {
+        // The pod leaves: the tunnel, or another endpoint.
+        Failure::Drained => Blame::Stale,
+        Failure::AppConnect { source, .. } if super::plain::of_ours(source) => Blame::Final,
+        Failure::AppConnect { .. }
+        | Failure::AppTimeout { .. }
+        | Failure::NotOurs { .. }
+        | Failure::UnknownWorkload { .. } => Blame::Endpoint,
+        _ => Blame::Final,
+    };
+    if blame != Blame::Stale {
+        let facts = judged.facts.clone();
+        shared.report.open_one(captured.accepted, facts, &neighbour.arrived).close(Err(&why), true);
+    }
+    Err(Failed { why, blame })
+}
+
+async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Result<TcpStream, Failure> {
+    let (client, to) = (captured.client, target.at);
+    // The same question as for a connection that came by the wire.
+    match inbound(to, &neighbour.pod.addresses) {
+        Inbound::Here(_) => {}
+        Inbound::Loop => return Err(Failure::Loop),
+        Inbound::NotOurs => return Err(Failure::NotOurs { to }),
+    }
+    // Looked at after it was listed: whoever closes the pod ends what is listed then.
+    if neighbour.is_closing() {
+        return Err(Failure::Drained);
+    }
+    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination: to };
+    let permit = neighbour.admit(&request).await?;
+    neighbour.dial_app(permit, to, client.ip()).await
+}
+
+/// What both reporters know: both identities, because both pods are enrolled here.
+fn facts(captured: &Captured, attempted: &Attempted, neighbour: &PodProxy) -> Facts {
+    Facts {
         client_identity: Some(captured.pod.identity.clone()),
         server_identity: Some(neighbour.identity.clone()),
-        ..captured.facts(Road::SameNode, Some(target))
-    };
-    let destination_side = Facts { reporter: Reporter::Destination, ..source_side.clone() };
-    // Both sides list it before it is judged: a policy that changes meanwhile finds it.
+        ..captured.facts(attempted)
+    }
+}
+
+fn arriving(captured: &Captured, attempted: &Attempted, neighbour: &PodProxy) -> Facts {
+    Facts { reporter: Reporter::Destination, ..facts(captured, attempted, neighbour) }
+}
+
+/// Joins the two sockets.
+pub(super) async fn carry(captured: Captured, near: Near, attempted: &Attempted) {
+    let Near { server, neighbour, judged } = near;
+    let shared = Arc::clone(&captured.pod.shared);
+    let source_side = facts(&captured, attempted, &neighbour);
+    let destination_side = arriving(&captured, attempted, &neighbour);
     let reporters = vec![(source_side, &captured.pod.opened), (destination_side, &neighbour.arrived)];
     let open = shared.report.open(captured.accepted, reporters);
     let connections: Vec<_> = open.iter().map(|open| Arc::clone(open.connection())).collect();
+    // Whoever ended the judged one before it leaves the list meant this one; who comes later finds it.
+    if let Some(why) = judged.why() {
+        connections.iter().for_each(|connection| connection.end(why.of_ended()));
+    }
+    drop(judged);
 
     let ends: Vec<_> = connections.iter().collect();
-    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination };
-    // A block of its own: the dial's memory is free again while bytes are carried.
-    let dialled = {
-        let dial = pin!(async {
-            // The same question as for a connection that came by the wire.
-            match inbound(destination, &neighbour.pod.addresses) {
-                Inbound::Here(_) => {}
-                Inbound::Loop => return Err(Failure::Loop),
-                Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
-            }
-            // Looked at after it was listed: whoever closes the pod ends what is listed then.
-            if neighbour.is_closing() {
-                return Err(Failure::Drained);
-            }
-            let permit = neighbour.admit(&request).await?;
-            neighbour.dial_app(permit, destination, client.ip()).await
-        });
-        unless_ended(&ends, dial).await
-    };
-    let (result, refused) = match dialled {
-        Err(why) => (Err(why), true),
-        Ok(server) => {
-            let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connections[0].meter));
-            let result = unless_ended(&ends, relay).await;
-            if result.is_err() {
-                reset_on_close(&server);
-            }
-            (result, false)
-        }
-    };
+    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connections[0].meter));
+    let result = unless_ended(&ends, relay).await;
     if result.is_err() {
+        reset_on_close(&server);
         reset_on_close(&captured.stream);
     }
     for open in open {
-        open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), refused);
+        open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
     }
 }

@@ -1,9 +1,10 @@
 //! Connections that a pod opens: find the road, take it, relay.
 //!
-//! Owns: the captured connection and its three roads. Never: the choice between them (`route`).
+//! Owns: the captured connection, its attempts and its three roads. Never: the choice between them (`route`).
 //! Nothing is read from the application before the other side is there, so a failure can always be
 //! told by a reset, and never by bytes that nobody sent.
 
+mod attempts;
 mod captured;
 mod express;
 mod plain;

@@ -1,25 +1,40 @@
 //! Plain TCP to what is outside of the mesh: the bytes go as the pod sent them.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::captured::Captured;
-use crate::model::workload::Workload;
+use tokio::net::TcpStream;
+
+use super::attempts::{Blame, Failed};
+use super::captured::{Attempted, Captured};
+use crate::proxy::dialler::DialError;
 use crate::proxy::relay::{joined::join, unless_ended};
 use crate::sys::socket::reset_on_close;
-use crate::telemetry::access::Road;
 
-/// Dials the original destination from the pod's namespace and joins the two sockets.
-pub(super) async fn carry(captured: Captured, target: Option<Arc<Workload>>) {
-    let destination = captured.destination;
-    // The pod's own address is the source by itself: this is its namespace.
-    let server = match captured.pod.dial(destination, None).await {
-        Ok(server) => server,
-        Err(error) => return captured.refuse(&error.into_hop_failure(destination), target),
-    };
+/// Dials from the pod's namespace. The pod's own address is the source by itself.
+pub(super) async fn dial(captured: &Captured, to: SocketAddr) -> Result<TcpStream, Failed> {
+    captured.pod.dial(to, None).await.map_err(|error| {
+        let blame = match &error {
+            DialError::Connect(e) if of_ours(e) => Blame::Final,
+            DialError::Connect(_) | DialError::Timeout(_) => Blame::Endpoint,
+            DialError::Namespace(_) => Blame::Final,
+        };
+        Failed { why: error.into_hop_failure(to), blame }
+    })
+}
+
+/// An error of this machine that another endpoint would meet as well.
+pub(super) fn of_ours(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE | nix::libc::ENOBUFS))
+}
+
+/// Joins the two sockets.
+pub(super) async fn carry(captured: Captured, server: TcpStream, attempted: &Attempted) {
     let shared = Arc::clone(&captured.pod.shared);
-    let facts = captured.facts(Road::Plain, target);
-    let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
+    let open = shared.report.open_one(captured.accepted, captured.facts(attempted), &captured.pod.opened);
     let connection = Arc::clone(open.connection());
     let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
     let result = unless_ended(&[&connection], relay).await;

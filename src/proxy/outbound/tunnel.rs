@@ -1,15 +1,17 @@
 //! The tunnel: CONNECT to the destination's node proxy on a pooled connection, then relay.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::captured::Captured;
+use super::attempts::{Blame, Failed, Far};
+use super::captured::{Attempted, Captured};
+use super::plain::of_ours;
 use crate::hbone::Budget;
 use crate::hbone::client::Request;
 use crate::hbone::error::TunnelError;
@@ -17,15 +19,16 @@ use crate::hbone::headers::{Forwarded, TraceParent};
 use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError};
 use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
+use crate::model::spiffe::Identity;
 use crate::proxy::connections::Facts;
 use crate::proxy::dialler::{DialError, Dialler};
 use crate::proxy::inbound::hbone::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
-use crate::proxy::relay::{Ended, Side, tunnelled::join, unless_ended};
+use crate::proxy::relay::tunnelled::{Resets, join};
+use crate::proxy::relay::{Ended, Side, unless_ended};
 use crate::proxy::shared::Shared;
-use crate::route::outbound::Hbone;
+use crate::route::outbound::{Hbone, Route};
 use crate::sys::socket::reset_on_close;
-use crate::telemetry::access::Road;
 use crate::tls::{Connector, TlsError, TlsStream, random_bytes};
 
 /// Bounds of a pod's tunnels.
@@ -60,11 +63,6 @@ pub enum DialFailure {
     #[error("the TLS handshake failed")]
     Tls(#[source] TlsError),
 }
-
-/// A destination can be in the mesh by its manifest a moment before its node has laid its rules and
-/// listens. Its refusals are tried again for this long; its name for it would be "not ready yet".
-const ENROLLING: Duration = Duration::from_millis(1200);
-const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 // === impl Tunnels ===
 
@@ -107,40 +105,18 @@ impl Dial for Secure {
         let stream = self.dialler.dial(key.destination(), None).await.map_err(DialFailure::Tcp)?;
         Connector::new(&certificate, key.expected()).connect(stream).await.map_err(DialFailure::Tls)
     }
-}
 
-/// Opens the tunnel and joins it with the captured socket.
-pub(super) async fn carry(captured: Captured, to: Hbone) {
-    let shared = Arc::clone(&captured.pod.shared);
-    let tunnel = match open(&captured, &to).await {
-        Ok(tunnel) => tunnel,
-        Err(why) => {
-            // It was meant to be a tunnel, and nothing was secured.
-            let facts = Facts { hop: Some(to.hop), ..captured.facts(Road::Hbone, Some(to.workload)) };
-            return captured.refuse_with(facts, &why);
-        }
-    };
-    let facts = Facts {
-        hop: Some(to.hop),
-        client_identity: Some(captured.pod.identity.clone()),
-        // Exactly one identity is expected on this road, and the handshake has proven it.
-        server_identity: to.expected.first().cloned(),
-        ..captured.facts(Road::Hbone, Some(to.workload))
-    };
-    let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
-    let connection = Arc::clone(open.connection());
-    let relay = pin!(join(&captured.stream, Side::Client, tunnel, &connection.meter));
-    let result = unless_ended(&[&connection], relay).await;
-    if let Err(Ended::Cut(_)) = &result {
-        reset_on_close(&captured.stream);
+    fn peer(stream: &Self::Stream) -> Option<Identity> {
+        Some(stream.peer().clone())
     }
-    open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
 }
 
-async fn open(captured: &Captured, to: &Hbone) -> Result<TunnelStream, Failure> {
+/// Opens the tunnel.
+pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Hbone) -> Result<Far, Failed> {
     let Captured { pod, client, .. } = captured;
     let source_ip: IpAddr = client.ip();
-    let key = Arc::new(Key::new(pod.identity.clone(), to.expected.iter().cloned(), to.hop, source_ip));
+    let holder = Arc::clone(&to.target.workload.uid);
+    let key = Arc::new(Key::new(pod.identity.clone(), to.expected.iter().cloned(), to.hop, source_ip, holder));
     let trace = random_bytes::<24>().map(|random| {
         let (trace, parent) = random.split_at(16);
         let mut ids = ([0; 16], [0; 8]);
@@ -148,27 +124,70 @@ async fn open(captured: &Captured, to: &Hbone) -> Result<TunnelStream, Failure> 
         ids.1.copy_from_slice(parent);
         TraceParent::new(ids.0, ids.1)
     });
+    let host = attempted.decision.service.as_ref().map(|service| Arc::clone(&service.hostname));
     let request = Request {
         authority: to.authority.into(),
-        baggage: captured.source.as_deref().map(baggage),
-        forwarded: Forwarded { client: Some(*client), host: None },
+        baggage: attempted.source.as_deref().map(baggage),
+        forwarded: Forwarded { client: Some(*client), host },
         trace,
         network: None,
     };
-    let started = Instant::now();
-    loop {
-        match pod.tunnels.pool.connect(&key, &request).await {
-            Ok((tunnel, _answer)) => return Ok(tunnel),
-            Err(error) if is_refused(&error) && started.elapsed() < ENROLLING => tokio::time::sleep(TRY_AGAIN).await,
-            Err(error) => return Err(failure(to.hop, error)),
+    match pod.tunnels.pool.connect(&key, &request).await {
+        Ok((tunnel, answer)) => Ok(Far::Tunnel(tunnel, answer.peer)),
+        Err(error) => {
+            let blame = blame(&error);
+            Err(Failed { why: failure(to.hop, error), blame })
         }
     }
 }
 
-/// Nobody listens on the port.
-fn is_refused(error: &PoolError<DialFailure>) -> bool {
-    let PoolError::Dial { source, .. } = error else { return false };
-    matches!(&**source, DialFailure::Tcp(DialError::Connect(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused)
+/// Joins the tunnel with the captured socket.
+pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, peer: Option<Identity>, attempted: &Attempted) {
+    let shared = Arc::clone(&captured.pod.shared);
+    let facts = Facts {
+        client_identity: Some(captured.pod.identity.clone()),
+        server_identity: peer,
+        ..captured.facts(attempted)
+    };
+    let resets = match &attempted.decision.route {
+        Route::Hbone(hbone) if hbone.is_waypoint => Resets::Close,
+        _ => Resets::Tell,
+    };
+    let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
+    let connection = Arc::clone(open.connection());
+    let relay = pin!(join(&captured.stream, Side::Client, tunnel, resets, &connection.meter));
+    let result = unless_ended(&[&connection], relay).await;
+    if let Err(Ended::Cut(_)) = &result {
+        reset_on_close(&captured.stream);
+    }
+    open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
+}
+
+/// Whether another endpoint may do better. Whatever the far side did, it has seen no byte of the application's.
+fn blame(error: &PoolError<DialFailure>) -> Blame {
+    match error {
+        PoolError::Closed | PoolError::Full { .. } => Blame::Final,
+        PoolError::DialTimeout { .. } | PoolError::Open { .. } => Blame::Endpoint,
+        PoolError::Dial { source, .. } => match &**source {
+            DialFailure::Identity(_) | DialFailure::Tcp(DialError::Namespace(_)) => Blame::Final,
+            DialFailure::Tcp(DialError::Connect(e)) if of_ours(e) => Blame::Final,
+            DialFailure::Tcp(DialError::Connect(e)) if e.kind() == ErrorKind::ConnectionRefused => Blame::Absent,
+            DialFailure::Tcp(_) | DialFailure::Tls(_) => Blame::Endpoint,
+        },
+        PoolError::Tunnel { source, .. } => match source {
+            // A decision is the same everywhere, and asking around for a softer one is not ours to do.
+            TunnelError::Refused | TunnelError::Unsendable => Blame::Final,
+            TunnelError::Other { status } if *status < 500 => Blame::Final,
+            // 400: the address has gone to a pod that is not the one that was meant.
+            TunnelError::BadRequest
+            | TunnelError::ConnectionLost(_)
+            | TunnelError::NotTaken
+            | TunnelError::Other { .. }
+            | TunnelError::Reset { .. }
+            | TunnelError::Timeout { .. }
+            | TunnelError::Unavailable => Blame::Endpoint,
+        },
+    }
 }
 
 fn failure(to: SocketAddr, error: PoolError<DialFailure>) -> Failure {

@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use super::*;
 use crate::identity::certs;
 use crate::identity::source::{CertSource, Issued, SourceError};
@@ -39,7 +37,6 @@ fn shared() -> Arc<Shared> {
         mesh,
         local: LocalPods::default(),
         pipes: PipePool::new(),
-        plain_services: Default::default(),
         report: Report {
             metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"),
             access_log: false,

@@ -28,6 +28,15 @@ const MAX_CHUNKS: usize = 32;
 /// Counts bytes of one direction.
 type Count = fn(&Meter, usize);
 
+/// What a reset of the stream by the far side means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resets {
+    /// What its code says: a node proxy tells a reset from a close.
+    Tell,
+    /// A close after all data.
+    Close,
+}
+
 /// Why a direction stopped before its end.
 enum Stop {
     Socket(io::Error),
@@ -55,7 +64,16 @@ impl Drop for Unfinished<'_> {
 /// FIN and END_STREAM are each other, and the opposite direction lives on. A reset of the socket becomes
 /// CONNECT_ERROR and the other way round. A stream that is cancelled is a plain close after all data: so
 /// ends every stream of a proxy that does not tell one from the other.
-pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &Meter) -> Result<(), Broken> {
+///
+/// A waypoint resets every stream when it is done with it, whole or not, with whatever code (Envoy: CONNECT_ERROR after a
+/// complete answer), so with [`Resets::Close`] each of them is such a close.
+pub async fn join(
+    socket: &TcpStream,
+    side: Side,
+    tunnel: TunnelStream,
+    resets: Resets,
+    meter: &Meter,
+) -> Result<(), Broken> {
     let (mut recv, send) = tunnel.split();
     let mut near = Unfinished { socket, send, is_over: false };
     let (sent, received): (Count, Count) = match side {
@@ -64,8 +82,8 @@ pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &
     };
     let stop = {
         // Pinned and polled by hand, see `joined::join`.
-        let mut out = pin!(to_tunnel(socket, &mut near.send, |n| sent(meter, n)));
-        let mut back = pin!(to_socket(socket, &mut recv, |n| received(meter, n)));
+        let mut out = pin!(to_tunnel(socket, &mut near.send, resets, |n| sent(meter, n)));
+        let mut back = pin!(to_socket(socket, &mut recv, resets, |n| received(meter, n)));
         let mut socket_reset = pin!(reset(socket, side));
         let (mut out_ended, mut back_ended) = (None, false);
         poll_fn(|cx| {
@@ -119,8 +137,26 @@ pub async fn join(socket: &TcpStream, side: Side, tunnel: TunnelStream, meter: &
     }
 }
 
+// === impl Resets ===
+
+impl Resets {
+    /// A connection that is lost is no reset of the stream.
+    const fn read(self, kind: ResetKind) -> ResetKind {
+        match (self, kind) {
+            (Self::Tell, kind) => kind,
+            (Self::Close, ResetKind::Lost) => ResetKind::Lost,
+            (Self::Close, _) => ResetKind::Cancel,
+        }
+    }
+}
+
 /// From the socket into the tunnel. Answers with the kind when the far side takes no more.
-async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize)) -> Result<Option<ResetKind>, Stop> {
+async fn to_tunnel(
+    socket: &TcpStream,
+    send: &mut SendHalf,
+    resets: Resets,
+    count: impl Fn(usize),
+) -> Result<Option<ResetKind>, Stop> {
     let mut want = MIN_READ;
     let mut buffer = BytesMut::new();
     loop {
@@ -132,20 +168,20 @@ async fn to_tunnel(socket: &TcpStream, send: &mut SendHalf, count: impl Fn(usize
         tokio::select! {
             biased;
             ready = socket.readable() => ready.map_err(Stop::Socket)?,
-            kind = send.was_reset() => return Ok(Some(kind)),
+            kind = send.was_reset() => return Ok(Some(resets.read(kind))),
         }
         let room = match send.ready(want).await {
             Ok(room) => room,
-            Err(kind) => return Ok(Some(kind)),
+            Err(kind) => return Ok(Some(resets.read(kind))),
         };
         buffer.reserve(room.min(want));
         match socket.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(send.finish().err()),
+            Ok(0) => return Ok(send.finish().err().map(|kind| resets.read(kind))),
             Ok(read) => {
                 want = if read >= want { (want * 2).min(MAX_READ) } else { want };
                 let mut bytes = buffer.split().freeze();
                 if let Err(kind) = send.send(&mut bytes).await {
-                    return Ok(Some(kind));
+                    return Ok(Some(resets.read(kind)));
                 }
                 count(read);
             }
@@ -163,7 +199,7 @@ fn is_readable_now(socket: &TcpStream) -> bool {
 }
 
 /// From the tunnel into the socket. Windows are given back as bytes are written.
-async fn to_socket(socket: &TcpStream, recv: &mut RecvHalf, count: impl Fn(usize)) -> Result<(), Stop> {
+async fn to_socket(socket: &TcpStream, recv: &mut RecvHalf, resets: Resets, count: impl Fn(usize)) -> Result<(), Stop> {
     let mut end = None;
     let mut chunks: Vec<Bytes> = Vec::new();
     while end.is_none() {
@@ -186,6 +222,10 @@ async fn to_socket(socket: &TcpStream, recv: &mut RecvHalf, count: impl Fn(usize
         // An idle connection keeps no list either.
         chunks = Vec::new();
     }
+    let end = end.map(|end| match end {
+        End::Reset(kind) => End::Reset(resets.read(kind)),
+        End::Finished => End::Finished,
+    });
     // A FIN ahead of the reset would tell the application that it has everything.
     if let Some(End::Reset(kind)) = &end
         && *kind != ResetKind::Cancel

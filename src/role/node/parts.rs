@@ -24,7 +24,7 @@ use crate::model::spiffe::Identity;
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::report::Report;
 use crate::proxy::revoke;
-use crate::proxy::shared::{Config, LocalPods, PlainServices, Shared};
+use crate::proxy::shared::{Config, LocalPods, Shared};
 use crate::redirect::{DAEMON_MARK, Redirector, Wanted as Backend, probe};
 use crate::runtime::pools::Pools;
 use crate::runtime::ready::{Condition, Readiness};
@@ -110,7 +110,6 @@ impl Parts {
             mesh: reader,
             local: LocalPods::default(),
             pipes: PipePool::new(),
-            plain_services: PlainServices::default(),
             report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
             data: pools.data().clone(),
             panics: panics.clone(),

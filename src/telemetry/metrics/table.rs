@@ -91,6 +91,10 @@ declare! {
         "Renewals of leaf certificates; result is ok or failed";
     CONNECTIONS: Gauges Gauge "culvert_connections" &["connection_security_policy", "reporter"],
         "Connections that are open now, by how they are secured";
+    RETRIES: Counters Counter "culvert_connection_retries_total" &["reason"],
+        "Attempts at connections that failed and were followed by another, by why they failed";
+    SET_ASIDE: Counters Counter "culvert_endpoints_set_aside_total" &["reason"],
+        "Endpoints set aside for a while because they did not take a connection";
     LOG_LINES_DROPPED: Counters Counter "culvert_log_lines_dropped_total" &[],
         "Log lines dropped because the output stalled";
     MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],

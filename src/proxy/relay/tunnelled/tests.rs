@@ -47,7 +47,7 @@ async fn what_is_cut_does_not_look_complete() {
     let (mut app, socket) = pair().await;
     let (near, far) = tunnel().await;
     #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-    let relay = tokio::spawn(async move { join(&socket, Side::Server, far, &Meter::default()).await });
+    let relay = tokio::spawn(async move { join(&socket, Side::Server, far, Resets::Tell, &Meter::default()).await });
     let (mut recv, _send) = near.split();
     app.write_all(b"half of an ans").await.unwrap();
     let mut seen = 0;
@@ -61,11 +61,44 @@ async fn what_is_cut_does_not_look_complete() {
 }
 
 #[tokio::test]
+async fn a_waypoints_reset_is_a_close_after_all_data() {
+    for (resets, is_close) in [(Resets::Close, true), (Resets::Tell, false)] {
+        for kind in [ResetKind::Connect, ResetKind::Other, ResetKind::Cancel, ResetKind::Refused] {
+            let (mut app, socket) = pair().await;
+            let (near, far) = tunnel().await;
+            let (_recv, mut send) = far.split();
+            let meter = Meter::default();
+            let relay = async {
+                let ended = join(&socket, Side::Client, near, resets, &meter).await.is_ok();
+                drop(socket);
+                ended
+            };
+            let peer = async {
+                let mut answer = Bytes::from(vec![7; 200_000]);
+                timeout(send.send(&mut answer)).await.unwrap();
+                // The library drops what is queued when it resets; wait until all of it has left.
+                while meter.read().1 < 200_000 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                send.reset(kind);
+                let mut got = Vec::new();
+                let end = timeout(app.read_to_end(&mut got)).await;
+                (got.len(), end.is_ok())
+            };
+            let (ended, (got, clean)) = tokio::join!(relay, peer);
+            assert_eq!(got, 200_000, "{resets:?} {kind:?}");
+            let plain = is_close || kind == ResetKind::Cancel;
+            assert_eq!((ended, clean), (plain, plain), "{resets:?} {kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
     let (mut app, socket) = pair().await;
     let [one, two] = crate::hbone::simulated::narrow().await;
     let meter = Meter::default();
-    let relay = async { join(&socket, Side::Client, one, &meter).await };
+    let relay = async { join(&socket, Side::Client, one, Resets::Tell, &meter).await };
     let (_recv, mut send) = two.split();
     let other = async {
         app.write_all(b"x").await.unwrap();
