@@ -7,7 +7,7 @@
 //! | group | modules |
 //! | --- | --- |
 //! | words and kit | [`model`], [`runtime`], [`telemetry`], [`sys`] |
-//! | protocols | `tls`, `hbone`, `kube` |
+//! | protocols | [`proto`], `tls`, `hbone`, [`xds`], `kube` |
 //! | state and decisions | `mesh`, `authz`, `route`, `identity` |
 //! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
 //! | assembly | `config`, `role`, `cli` |
@@ -24,6 +24,7 @@ pub mod identity;
 pub mod kube;
 pub mod mesh;
 pub mod model;
+pub mod proto;
 pub mod proxy;
 pub mod redirect;
 pub mod role;
@@ -32,3 +33,4 @@ pub mod runtime;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
+pub mod xds;

@@ -1,0 +1,111 @@
+//! Policies.
+
+use crate::model::name::NamespacedName;
+use crate::model::policy::{Action, Clause, Group, Policy, Scope};
+use crate::proto::extension::RuleNumbers;
+use crate::proto::security as wire;
+
+use super::outcome::{Checked, Decoded, Fault, LeftOut, Refused};
+use super::{extension, matching};
+
+pub fn encode(policy: &Policy) -> wire::Authorization {
+    let Policy { key: NamespacedName { namespace, name }, scope, action, groups } = policy;
+    let scope = match scope {
+        Scope::Global => wire::Scope::Global,
+        Scope::Namespace => wire::Scope::Namespace,
+        Scope::Workload => wire::Scope::WorkloadSelector,
+    };
+    let action = match action {
+        Action::Allow => wire::Action::Allow,
+        Action::Deny => wire::Action::Deny,
+    };
+    let in_order = (0_u32..).zip(groups).all(|(index, group)| group.rule == index);
+    let rules = RuleNumbers { rules: groups.iter().map(|group| group.rule).collect() };
+    wire::Authorization {
+        name: name.as_ref().into(),
+        namespace: namespace.as_ref().into(),
+        scope: scope.into(),
+        action: action.into(),
+        groups: groups.iter().map(encode_group).collect(),
+        dry_run: false,
+        extensions: (!in_order).then(|| extension::pack(&rules)).into_iter().collect(),
+    }
+}
+
+/// `resource` is the name that the sender gave it, for messages.
+pub fn decode(resource: &str, message: wire::Authorization) -> Result<Decoded<Policy>, Refused> {
+    let mut left_out = LeftOut::default();
+    let value = read(message, &mut left_out).map_err(|fault| fault.of(resource))?;
+    Ok(Decoded { value, left_out })
+}
+
+fn read(message: wire::Authorization, left_out: &mut LeftOut) -> Checked<Policy> {
+    let wire::Authorization { name, namespace, scope, action, groups, dry_run, extensions } = message;
+    for (field, text) in [("namespace", &namespace), ("name", &name)] {
+        if text.is_empty() || text.contains('/') {
+            return Err(Fault::new(text, "it is a part of the policy's key, <namespace>/<name>").within(field));
+        }
+    }
+    let scope = match wire::Scope::try_from(scope) {
+        Ok(wire::Scope::Global) => Scope::Global,
+        Ok(wire::Scope::Namespace) => Scope::Namespace,
+        Ok(wire::Scope::WorkloadSelector) => Scope::Workload,
+        Err(_) => return Err(Fault::new(scope, "scopes 0 to 2 are known").within("scope")),
+    };
+    let action = match wire::Action::try_from(action) {
+        Ok(wire::Action::Allow) => Action::Allow,
+        Ok(wire::Action::Deny) => Action::Deny,
+        Err(_) => return Err(Fault::new(action, "0 (ALLOW) and 1 (DENY) are known").within("action")),
+    };
+    if dry_run {
+        return Err(Fault::new(dry_run, "a policy that is only tried out is not understood here").within("dry_run"));
+    }
+    let numbers = rule_numbers(&extensions, groups.len()).unwrap_or_else(|fault| {
+        left_out.add(fault);
+        None
+    });
+    let mut kept = Vec::with_capacity(groups.len());
+    for (index, (place, group)) in (0_u32..).zip(groups.into_iter().enumerate()) {
+        let rule = numbers.as_ref().and_then(|numbers| numbers.get(place)).copied().unwrap_or(index);
+        let within = |fault: Fault| fault.within_item("groups", place);
+        match (decode_group(group, action), action) {
+            (Ok((clauses, lost)), _) => {
+                left_out.append(lost, within);
+                kept.push(Group { rule, clauses });
+            }
+            (Err(fault), Action::Allow) => left_out.add(within(fault)),
+            (Err(fault), Action::Deny) => return Err(within(fault)),
+        }
+    }
+    Ok(Policy { key: NamespacedName::new(namespace, name), scope, action, groups: kept })
+}
+
+fn encode_group(group: &Group) -> wire::Group {
+    let clause = |clause: &Clause| wire::Rules { matches: clause.matches.iter().map(matching::encode).collect() };
+    wire::Group { rules: group.clauses.iter().map(clause).collect() }
+}
+
+fn decode_group(group: wire::Group, action: Action) -> Checked<(Vec<Clause>, LeftOut)> {
+    let mut left_out = LeftOut::default();
+    let clauses = (0_usize..).zip(group.rules).map(|(rule, rules)| {
+        let matches = (0_usize..).zip(rules.matches).map(|(place, m)| {
+            let within = |fault: Fault| fault.within_item("matches", place).within_item("rules", rule);
+            let (m, lost) = matching::decode(m, action).map_err(within)?;
+            left_out.append(lost, within);
+            Ok(m)
+        });
+        Ok(Clause { matches: matches.collect::<Checked<_>>()? })
+    });
+    let clauses = clauses.collect::<Checked<_>>()?;
+    Ok((clauses, left_out))
+}
+
+/// For messages alone, so one that does not fit is no reason to refuse.
+fn rule_numbers(extensions: &[crate::proto::workload::Extension], groups: usize) -> Checked<Option<Vec<u32>>> {
+    match extension::find::<RuleNumbers>(extensions)? {
+        Some(RuleNumbers { rules }) if rules.len() != groups => {
+            Err(Fault::new(rules, "one number a group").within("extensions.rules"))
+        }
+        numbers => Ok(numbers.map(|numbers| numbers.rules)),
+    }
+}
