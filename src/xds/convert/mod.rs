@@ -1,4 +1,5 @@
-//! Model ↔ messages (pure): `encode_…` is total, `decode_…` answers [`Decoded`] or [`Refused`].
+//! Model ↔ messages (pure): `encode_…` is total, `decode_…` answers [`Decoded`] or [`Refused`];
+//! `read_…` is the same from bytes.
 //!
 //! Owns: the one place where a field of the model meets a field of the wire. Never: a socket, a subscription, a clock.
 //!
@@ -33,8 +34,8 @@ mod service;
 mod workload;
 
 pub use outcome::{Decoded, Fault, LeftOut, Refused};
-pub use policy::{decode as decode_policy, encode as encode_policy};
-pub use resource::{Addressed, decode_address, encode_service, encode_workload};
+pub use policy::{decode as decode_policy, encode as encode_policy, read as read_policy};
+pub use resource::{Addressed, decode_address, encode_service, encode_workload, read_address};
 
 #[cfg(test)]
 mod arbitrary;

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use prost::Message;
+
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded<T> {
@@ -38,7 +40,7 @@ pub struct LeftOut {
 }
 
 /// Characters of a value that are told.
-const MAX_VALUE: usize = 64;
+const MAX_VALUE: usize = 128;
 /// Characters of a resource's name that are told: longer than any name of Kubernetes with its namespace.
 const MAX_NAME: usize = 512;
 /// Faults that are told of one resource.
@@ -136,6 +138,12 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().take(MAX_NAME).try_for_each(|c| write!(f, "{}", c.escape_debug()))
     }
+}
+
+/// A message from its bytes. Prost bounds the depth; the caller bounds the length.
+pub(super) fn message<M: Message + Default>(resource: &str, bytes: &[u8]) -> Result<M, Refused> {
+    let broken = |error: prost::DecodeError| Fault::new(format_args!("{error}"), "not a message of its type");
+    M::decode(bytes).map_err(|error| broken(error).of(resource))
 }
 
 /// Every item of a list, or the first fault with its place.

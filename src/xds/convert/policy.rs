@@ -5,7 +5,7 @@ use crate::model::policy::{Action, Clause, Group, Policy, Scope};
 use crate::proto::extension::RuleNumbers;
 use crate::proto::security as wire;
 
-use super::outcome::{Checked, Decoded, Fault, LeftOut, Refused};
+use super::outcome::{Checked, Decoded, Fault, LeftOut, Refused, message};
 use super::{extension, matching};
 
 pub fn encode(policy: &Policy) -> wire::Authorization {
@@ -32,14 +32,19 @@ pub fn encode(policy: &Policy) -> wire::Authorization {
     }
 }
 
+/// [`decode`] of bytes.
+pub fn read(resource: &str, bytes: &[u8]) -> Result<Decoded<Policy>, Refused> {
+    decode(resource, message(resource, bytes)?)
+}
+
 /// `resource` is the name that the sender gave it, for messages.
 pub fn decode(resource: &str, message: wire::Authorization) -> Result<Decoded<Policy>, Refused> {
     let mut left_out = LeftOut::default();
-    let value = read(message, &mut left_out).map_err(|fault| fault.of(resource))?;
+    let value = checked(message, &mut left_out).map_err(|fault| fault.of(resource))?;
     Ok(Decoded { value, left_out })
 }
 
-fn read(message: wire::Authorization, left_out: &mut LeftOut) -> Checked<Policy> {
+fn checked(message: wire::Authorization, left_out: &mut LeftOut) -> Checked<Policy> {
     let wire::Authorization { name, namespace, scope, action, groups, dry_run, extensions } = message;
     for (field, text) in [("namespace", &namespace), ("name", &name)] {
         if text.is_empty() || text.contains('/') {

@@ -4,7 +4,7 @@ use crate::model::service::Service;
 use crate::model::workload::Workload;
 use crate::proto::workload::{Address, AddressType};
 
-use super::outcome::{Decoded, Fault, LeftOut, Refused};
+use super::outcome::{Decoded, Fault, LeftOut, Refused, message};
 use super::{service, workload};
 
 /// What has addresses.
@@ -20,6 +20,11 @@ pub fn encode_workload(value: &Workload) -> Address {
 
 pub fn encode_service(value: &Service) -> Address {
     Address { r#type: Some(AddressType::Service(service::encode(value))) }
+}
+
+/// [`decode_address`] of bytes.
+pub fn read_address(resource: &str, bytes: &[u8]) -> Result<Decoded<Addressed>, Refused> {
+    decode_address(resource, message(resource, bytes)?)
 }
 
 /// `resource` is the name that the sender gave it, for messages.

@@ -3,7 +3,7 @@
 use crate::proto::google::Any;
 use crate::proto::security::{Address, Authorization, Group, Match, Rules, StringMatch, StringMatchMatchType};
 use crate::proto::workload::{self as wire, AddressType, Extension, GatewayAddress, GatewayAddressDestination};
-use crate::xds::convert::{Addressed, Decoded, Refused, decode_address, decode_policy};
+use crate::xds::convert::{Addressed, Decoded, Refused, decode_address, decode_policy, read_address, read_policy};
 
 fn workload(change: impl FnOnce(&mut wire::Workload)) -> Result<Decoded<Addressed>, Refused> {
     let mut message = wire::Workload { uid: "u".into(), ..wire::Workload::default() };
@@ -241,13 +241,21 @@ fn a_match_without_a_field_stays() {
     assert!(read.left_out.is_empty() && read.value.groups[1].clauses[0].matches[1].is_empty());
 }
 
+#[test]
+fn bytes_that_are_no_message() {
+    let words = "u: failed to decode Protobuf message: Workload.uid: Address.r#type: invalid string value: data is not UTF-8 encoded: not a message of its type";
+    let uid_not_utf8 = [0x0a, 4, 0xa2, 1, 1, 0xff];
+    refused(read_address("u", &uid_not_utf8), words);
+    assert!(read_policy("n/p", &[0x0a, 200]).is_err());
+}
+
 /// A sender can make many faults and long values; few are told, and not all of them.
 #[test]
 fn what_is_told_is_bounded() {
     let names = vec!["é".repeat(1000); 1000];
     let left_out = service(|m| m.subject_alt_names = names).unwrap().left_out;
     assert_eq!((left_out.first.len(), left_out.count), (8, 1000));
-    assert!(left_out.first.iter().all(|fault| fault.value.chars().count() == 65 && fault.value.ends_with('…')));
+    assert!(left_out.first.iter().all(|fault| fault.value.chars().count() == 129 && fault.value.ends_with('…')));
     assert!(left_out.to_string().ends_with("; and 992 more"));
     let refusal = policy(|m| m.scope = 9).unwrap_err();
     let refusal = Refused { resource: "\u{1b}[31m".repeat(1000), ..refusal };
