@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use crate::mesh::Compiled;
 use crate::model::name::NamespacedName;
-use crate::model::policy::Policy;
 use crate::model::spiffe::Identity;
 
 use super::{Request, explain};
@@ -21,7 +22,7 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Permit {
     /// The policy and the place of its group; `None` when no ALLOW policy applies at all.
-    by: Option<(Arc<Policy>, usize)>,
+    by: Option<(Arc<Compiled>, usize)>,
 }
 
 /// Why a connection was refused. Making one costs a few reference counts; the words are made when
@@ -32,6 +33,7 @@ pub struct Denial {
     peer: Option<Identity>,
     source: IpAddr,
     destination: SocketAddr,
+    now: SystemTime,
 }
 
 /// Why, in short: for metrics, response flags and tests.
@@ -49,12 +51,12 @@ pub enum Reason {
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
     Denied {
-        policy: Arc<Policy>,
+        policy: Arc<Compiled>,
         group: usize,
     },
     MissingPolicy(NamespacedName),
     /// The ALLOW policies that were tried.
-    NoneAllowed(Vec<Arc<Policy>>),
+    NoneAllowed(Vec<Arc<Compiled>>),
 }
 
 // === impl Decision ===
@@ -68,7 +70,7 @@ impl Decision {
 // === impl Permit ===
 
 impl Permit {
-    pub(super) const fn new(by: Option<(Arc<Policy>, usize)>) -> Self {
+    pub(super) const fn new(by: Option<(Arc<Compiled>, usize)>) -> Self {
         Self { by }
     }
 
@@ -96,8 +98,8 @@ impl fmt::Display for Permit {
 
 impl Denial {
     pub(super) fn new(request: &Request<'_>, cause: Cause) -> Self {
-        let Request { peer, source, destination } = *request;
-        Self { cause, peer: peer.cloned(), source, destination }
+        let Request { peer, source, destination, now } = *request;
+        Self { cause, peer: peer.cloned(), source, destination, now }
     }
 
     pub const fn reason(&self) -> Reason {
@@ -129,7 +131,7 @@ impl Denial {
     }
 
     fn request(&self) -> Request<'_> {
-        Request { peer: self.peer.as_ref(), source: self.source, destination: self.destination }
+        Request { peer: self.peer.as_ref(), source: self.source, destination: self.destination, now: self.now }
     }
 }
 

@@ -3,18 +3,23 @@
 use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
-use crate::model::policy::{Clause, Group, Match, Policy, ServiceAccountMatch};
+use crate::mesh::Compiled;
+use crate::model::policy::{Clause, Group, Match, ServiceAccountMatch};
+use crate::model::timezone::LocalTime;
 
 use super::Request;
 use super::decision::Cause;
-use super::matcher::{FIELDS, Facts, Field};
+use super::matcher::{Clock, FIELDS, Facts, Field};
 
 /// How many wanted values are told; the rest is counted.
 const MAX_VALUES: usize = 3;
+/// How many ALLOW rules are looked at for the nearest one: a peer that is refused again and again must not make
+/// this node read a long policy each time.
+const MAX_RULES: usize = 256;
 
 /// The ALLOW rule that came nearest to allowing.
 pub(super) struct Nearest<'a> {
-    pub policy: &'a Policy,
+    pub policy: &'a Compiled,
     /// `None` when the policy has no rule at all.
     pub group: Option<&'a Group>,
 }
@@ -26,7 +31,7 @@ pub(super) fn write(f: &mut Formatter<'_>, request: &Request<'_>, cause: &Cause)
             match policy.groups.get(*group) {
                 Some(group) => {
                     write!(f, " rule {}: ", group.rule)?;
-                    matched(f, request, group)
+                    matched(f, &Facts::of(request).to(policy, request), policy, group)
                 }
                 None => Ok(()),
             }
@@ -43,7 +48,7 @@ pub(super) fn write(f: &mut Formatter<'_>, request: &Request<'_>, cause: &Cause)
                 None => f.write_str(" has no rule and so allows nothing"),
                 Some(group) => {
                     write!(f, " rule {} ", group.rule)?;
-                    failed(f, request, group)
+                    failed(f, &Facts::of(request).to(policy, request), policy, group)
                 }
             }
         }
@@ -51,25 +56,27 @@ pub(super) fn write(f: &mut Formatter<'_>, request: &Request<'_>, cause: &Cause)
 }
 
 /// Fewest clauses that fail, then fewest attributes that fail in the first of them; of equals the
-/// first.
-pub(super) fn nearest<'a>(request: &Request<'_>, policies: &'a [Arc<Policy>]) -> Option<Nearest<'a>> {
+/// first. Of very many rules the first [`MAX_RULES`] are compared.
+pub(super) fn nearest<'a>(request: &Request<'_>, policies: &'a [Arc<Compiled>]) -> Option<Nearest<'a>> {
     let facts = Facts::of(request);
-    let groups = policies.iter().flat_map(|policy| policy.groups.iter().map(move |group| (policy, group)));
-    let best = groups.min_by_key(|(_, group)| {
+    let groups = policies.iter().flat_map(|policy| {
+        let facts = facts.to(policy, request);
+        policy.groups.iter().map(move |group| (policy, group, facts))
+    });
+    let best = groups.take(MAX_RULES).min_by_key(|(_, group, facts)| {
         let mut failing = group.clauses.iter().filter(|clause| !facts.clause(clause));
         let first =
-            failing.next().and_then(|clause| closest(&facts, clause)).map_or(0, |m| failing_fields(&facts, m).count());
+            failing.next().and_then(|clause| closest(facts, clause)).map_or(0, |m| failing_fields(facts, m).count());
         (failing.count(), first)
     });
     match best {
-        Some((policy, group)) => Some(Nearest { policy, group: Some(group) }),
+        Some((policy, group, _)) => Some(Nearest { policy, group: Some(group) }),
         None => policies.first().map(|policy| Nearest { policy, group: None }),
     }
 }
 
 /// The attributes that made a DENY fire: those of the first match of each clause that holds.
-fn matched(f: &mut Formatter<'_>, request: &Request<'_>, group: &Group) -> fmt::Result {
-    let facts = Facts::of(request);
+fn matched(f: &mut Formatter<'_>, facts: &Facts<'_>, policy: &Compiled, group: &Group) -> fmt::Result {
     let holding = group.clauses.iter().filter_map(|clause| clause.matches.iter().find(|m| facts.matches(m)));
     let fields = holding.flat_map(|m| FIELDS.into_iter().filter(|field| is_set(*field, m)));
     let mut told: Vec<Attribute> = Vec::new();
@@ -85,25 +92,24 @@ fn matched(f: &mut Formatter<'_>, request: &Request<'_>, group: &Group) -> fmt::
         if i > 0 {
             f.write_str(", ")?;
         }
-        actual(f, attribute, &facts)?;
+        actual(f, attribute, facts, policy)?;
     }
     Ok(())
 }
 
 /// What the nearest rule wanted of the first clause that fails, and what there was.
-fn failed(f: &mut Formatter<'_>, request: &Request<'_>, group: &Group) -> fmt::Result {
-    let facts = Facts::of(request);
+fn failed(f: &mut Formatter<'_>, facts: &Facts<'_>, policy: &Compiled, group: &Group) -> fmt::Result {
     let clause = group.clauses.iter().find(|clause| !facts.clause(clause));
-    let Some(m) = clause.and_then(|clause| closest(&facts, clause)) else {
+    let Some(m) = clause.and_then(|clause| closest(facts, clause)) else {
         return f.write_str("never matches");
     };
-    for (i, field) in failing_fields(&facts, m).enumerate() {
+    for (i, field) in failing_fields(facts, m).enumerate() {
         if i > 0 {
             f.write_str("; it ")?;
         }
         let (verb, values) = wanted(field, m);
         write!(f, "{verb} {values}, ")?;
-        actual(f, attribute(field), &facts)?;
+        actual(f, attribute(field), facts, policy)?;
     }
     if m.is_empty() { f.write_str("never matches") } else { Ok(()) }
 }
@@ -126,6 +132,7 @@ pub(super) enum Attribute {
     Principal,
     ServiceAccount,
     SourceAddress,
+    Time,
 }
 
 pub(super) const fn attribute(field: Field) -> Attribute {
@@ -136,15 +143,22 @@ pub(super) const fn attribute(field: Field) -> Attribute {
         Field::SourceIps | Field::NotSourceIps => Attribute::SourceAddress,
         Field::DestinationIps | Field::NotDestinationIps => Attribute::DestinationAddress,
         Field::DestinationPorts | Field::NotDestinationPorts => Attribute::DestinationPort,
+        Field::Times | Field::NotTimes | Field::Days | Field::NotDays => Attribute::Time,
     }
 }
 
 /// `the peer is …`.
-pub(super) fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<'_>) -> fmt::Result {
+pub(super) fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<'_>, policy: &Compiled) -> fmt::Result {
     match (attribute, facts.peer) {
         (Attribute::DestinationAddress, _) => write!(f, "the destination is {}", facts.destination.ip()),
         (Attribute::DestinationPort, _) => write!(f, "the port is {}", facts.destination.port()),
         (Attribute::SourceAddress, _) => write!(f, "the source is {}", facts.source),
+        (Attribute::Time, _) => match facts.clock {
+            Clock::At(LocalTime { minute, day }) => {
+                write!(f, "the time is {day} {:02}:{:02} ({})", minute / 60, minute % 60, policy.zone)
+            }
+            Clock::Unknown { .. } => write!(f, "the time zone {} is not known to this release", policy.zone),
+        },
         (_, None) => f.write_str("the peer has no identity (plaintext)"),
         (Attribute::Principal, Some(peer)) => write!(f, "the peer is {}", peer.principal()),
         (Attribute::Namespace, Some(peer)) => write!(f, "the peer's namespace is {}", peer.namespace),
@@ -169,6 +183,10 @@ pub(super) fn wanted(field: Field, m: &Match) -> (&'static str, String) {
         Field::NotDestinationIps => ("refuses destination", list(&m.not_destination_ips)),
         Field::DestinationPorts => ("wants port", list(&m.destination_ports)),
         Field::NotDestinationPorts => ("refuses port", list(&m.not_destination_ports)),
+        Field::Times => ("wants time", list(&m.times)),
+        Field::NotTimes => ("refuses time", list(&m.not_times)),
+        Field::Days => ("wants day", list(&m.days)),
+        Field::NotDays => ("refuses day", list(&m.not_days)),
     }
 }
 

@@ -8,16 +8,31 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::model::policy::{Clause, Group, Match, ServiceAccountMatch, StringMatch};
+use crate::mesh::{Asked, Compiled};
+use crate::model::policy::{Action, Clause, Group, Match, Policy, ServiceAccountMatch, StringMatch};
+use crate::model::schedule::{TimeRange, Weekday};
 use crate::model::spiffe::Identity;
+use crate::model::timezone::LocalTime;
 
 use super::Request;
 
-/// A request with addresses in the form in which they are compared: IPv4 as IPv4.
+/// A request with addresses in the form in which they are compared (IPv4 as IPv4), as one policy sees it.
+#[derive(Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub peer: Option<&'a Identity>,
     pub source: IpAddr,
     pub destination: SocketAddr,
+    pub clock: Clock,
+}
+
+/// What a policy's clock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    At(LocalTime),
+    /// The policy's zone is not in this build's database. Its time conditions hold, or they do not.
+    Unknown {
+        holds: bool,
+    },
 }
 
 /// A field of a match. The order is that of explanations.
@@ -35,10 +50,14 @@ pub(super) enum Field {
     NotDestinationIps,
     DestinationPorts,
     NotDestinationPorts,
+    Times,
+    NotTimes,
+    Days,
+    NotDays,
 }
 
 /// All fields.
-pub(super) const FIELDS: [Field; 12] = [
+pub(super) const FIELDS: [Field; 16] = [
     Field::Principals,
     Field::NotPrincipals,
     Field::ServiceAccounts,
@@ -51,18 +70,36 @@ pub(super) const FIELDS: [Field; 12] = [
     Field::NotDestinationIps,
     Field::DestinationPorts,
     Field::NotDestinationPorts,
+    Field::Times,
+    Field::NotTimes,
+    Field::Days,
+    Field::NotDays,
 ];
 
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
+    /// As a policy without time conditions sees it.
     pub(super) fn of(request: &Request<'a>) -> Self {
         let to = request.destination;
         Self {
             peer: request.peer,
             source: request.source.to_canonical(),
             destination: SocketAddr::new(to.ip().to_canonical(), to.port()),
+            clock: Clock::Unknown { holds: false },
         }
+    }
+
+    /// As `policy` sees it. The clock is only read for policies that ask.
+    pub(super) fn to(self, policy: &Compiled, request: &Request<'_>) -> Self {
+        if policy.is_timed() { Self { clock: Clock::of(policy, request), ..self } } else { self }
+    }
+
+    /// The place of the first group of a policy that fires.
+    pub(super) fn first(self, policy: &Compiled, request: &Request<'_>) -> Option<usize> {
+        let facts = self.to(policy, request);
+        let asked = Asked { peer: self.peer, source: self.source, destination: self.destination };
+        policy.first(&asked, |place| policy.groups.get(place).is_some_and(|group| facts.group(group)))
     }
 
     /// All clauses; none is "always".
@@ -95,6 +132,25 @@ impl<'a> Facts<'a> {
             Field::NotDestinationIps => !m.not_destination_ips.iter().any(|net| contains(net, self.destination.ip())),
             Field::DestinationPorts => any_or_empty(&m.destination_ports, |port| *port == self.destination.port()),
             Field::NotDestinationPorts => !m.not_destination_ports.contains(&self.destination.port()),
+            Field::Times => any_or_empty(&m.times, |range| self.within(range, true)),
+            Field::NotTimes => !m.not_times.iter().any(|range| self.within(range, false)),
+            Field::Days => any_or_empty(&m.days, |day| self.is_day(*day, true)),
+            Field::NotDays => !m.not_days.iter().any(|day| self.is_day(*day, false)),
+        }
+    }
+
+    /// `positive`: whether an answer of true makes the field hold.
+    fn within(&self, range: &TimeRange, positive: bool) -> bool {
+        match self.clock {
+            Clock::At(local) => range.contains(local.minute),
+            Clock::Unknown { holds } => holds == positive,
+        }
+    }
+
+    fn is_day(&self, day: Weekday, positive: bool) -> bool {
+        match self.clock {
+            Clock::At(local) => local.day == day,
+            Clock::Unknown { holds } => holds == positive,
         }
     }
 
@@ -110,6 +166,16 @@ impl<'a> Facts<'a> {
     fn service_account(&self, wanted: &ServiceAccountMatch) -> bool {
         self.peer
             .is_some_and(|peer| peer.namespace == wanted.namespace && peer.service_account == wanted.service_account)
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    fn of(policy: &Policy, request: &Request<'_>) -> Self {
+        // To the safe side: a DENY without its window denies more, an ALLOW allows less, and the rest does nothing.
+        let unknown = Self::Unknown { holds: policy.action == Action::Deny && policy.is_enforced() };
+        policy.zone.at(request.now).map_or(unknown, Self::At)
     }
 }
 

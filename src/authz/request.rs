@@ -1,6 +1,7 @@
 //! What is asked.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use crate::model::spiffe::Identity;
 
@@ -13,4 +14,6 @@ pub struct Request<'a> {
     pub source: IpAddr,
     /// Where the connection is going.
     pub destination: SocketAddr,
+    /// When: policies may speak of the time of day.
+    pub now: SystemTime,
 }

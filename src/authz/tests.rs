@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -9,20 +10,29 @@ use super::*;
 use crate::mesh::Applicable;
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope, ServiceAccountMatch, StringMatch};
+use crate::model::schedule::{TimeRange, WEEK};
 use crate::model::spiffe::Identity;
+use crate::model::timezone::Zone;
+
+mod naive;
 
 pub(super) fn request<'a>(peer: Option<&'a Identity>, source: &str, destination: &str) -> Request<'a> {
-    Request { peer, source: source.parse().unwrap(), destination: destination.parse().unwrap() }
+    Request { peer, source: source.parse().unwrap(), destination: destination.parse().unwrap(), now: monday(12, 0) }
+}
+
+/// 5 January 1970 in UTC.
+fn monday(hour: u64, minute: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(4 * 86_400 + hour * 3600 + minute * 60)
 }
 
 pub(super) fn applicable(policies: Vec<Policy>) -> Applicable {
-    Applicable { policies: policies.into_iter().map(Arc::new).collect(), missing: Vec::new() }
+    Applicable { policies: policies.into_iter().map(|policy| Arc::new(policy.into())).collect(), missing: Vec::new() }
 }
 
 pub(super) fn policy(name: &str, action: Action, groups: Vec<Vec<Vec<Match>>>) -> Policy {
     let clauses = |clauses: Vec<Vec<Match>>| clauses.into_iter().map(|matches| Clause { matches }).collect();
     let groups = (0..).zip(groups).map(|(rule, c)| Group { rule, clauses: clauses(c) }).collect();
-    Policy { key: NamespacedName::new("ns", name), scope: Scope::Namespace, action, groups }
+    Policy::new(NamespacedName::new("ns", name), Scope::Namespace, action, groups)
 }
 
 #[track_caller]
@@ -90,89 +100,6 @@ fn a_permit_names_what_allowed() {
     assert!(matches!(decision, Decision::Allow(permit) if permit.rule() == Some(1) && permit.policy().is_some()));
 }
 
-/// What matching means, written as directly as it can be.
-mod naive {
-    use super::*;
-
-    fn text(peer: Option<&Identity>) -> Option<String> {
-        peer.map(|p| format!("{}/ns/{}/sa/{}", p.trust_domain, p.namespace, p.service_account))
-    }
-
-    fn string(m: &StringMatch, value: &Option<String>) -> bool {
-        let Some(value) = value else { return false };
-        match m {
-            StringMatch::Exact(s) => value == &**s,
-            StringMatch::Prefix(s) => value.starts_with(&**s),
-            StringMatch::Presence => !value.is_empty(),
-            StringMatch::Suffix(s) => value.ends_with(&**s),
-        }
-    }
-
-    fn in_net(net: &IpNet, ip: IpAddr) -> bool {
-        let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => (4, u128::from(u32::from(ip)) << 96),
-            IpAddr::V6(ip) => (6, u128::from(ip)),
-        };
-        let ((family, have), (wanted_family, want)) = (bits(ip), bits(net.addr()));
-        let mask = u128::MAX.checked_shl(128 - u32::from(net.prefix_len())).unwrap_or(0);
-        family == wanted_family && have & mask == want & mask
-    }
-
-    fn plain(ip: IpAddr) -> IpAddr {
-        match ip {
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-            IpAddr::V4(_) => ip,
-        }
-    }
-
-    fn one(m: &Match, r: &Request<'_>) -> bool {
-        if *m == Match::default() {
-            return false;
-        }
-        let principal = text(r.peer);
-        let namespace = r.peer.map(|p| p.namespace.to_string());
-        let account = |s: &ServiceAccountMatch| {
-            r.peer.is_some_and(|p| p.namespace == s.namespace && p.service_account == s.service_account)
-        };
-        let (source, to, port) = (plain(r.source), plain(r.destination.ip()), r.destination.port());
-        let holds = [
-            m.principals.is_empty() || m.principals.iter().any(|s| string(s, &principal)),
-            m.not_principals.iter().all(|s| !string(s, &principal)),
-            m.namespaces.is_empty() || m.namespaces.iter().any(|s| string(s, &namespace)),
-            m.not_namespaces.iter().all(|s| !string(s, &namespace)),
-            m.service_accounts.is_empty() || m.service_accounts.iter().any(account),
-            !m.not_service_accounts.iter().any(account),
-            m.source_ips.is_empty() || m.source_ips.iter().any(|n| in_net(n, source)),
-            m.not_source_ips.iter().all(|n| !in_net(n, source)),
-            m.destination_ips.is_empty() || m.destination_ips.iter().any(|n| in_net(n, to)),
-            m.not_destination_ips.iter().all(|n| !in_net(n, to)),
-            m.destination_ports.is_empty() || m.destination_ports.contains(&port),
-            !m.not_destination_ports.contains(&port),
-        ];
-        holds.into_iter().all(|h| h)
-    }
-
-    fn fires(p: &Policy, r: &Request<'_>) -> bool {
-        p.groups.iter().any(|g| g.clauses.iter().all(|c| c.matches.is_empty() || c.matches.iter().any(|m| one(m, r))))
-    }
-
-    pub fn allowed(policies: &[Policy], r: &Request<'_>) -> bool {
-        let mut with_allow = false;
-        let mut admitted = false;
-        for p in policies {
-            match p.action {
-                Action::Deny if fires(p, r) => return false,
-                Action::Deny => {}
-                Action::Allow => {
-                    with_allow = true;
-                    admitted |= fires(p, r);
-                }
-            }
-        }
-        admitted || !with_allow
-    }
-}
-
 fn word() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["a", "b", "ab", "ns", "sa"]).prop_map(str::to_owned)
 }
@@ -227,8 +154,11 @@ fn a_match() -> impl Strategy<Value = Match> {
     );
     let nets = || prop::collection::vec(net(), 0..2_usize);
     let ports = || prop::collection::vec(1..4_u16, 0..2_usize);
-    (names, nets(), nets(), nets(), nets(), ports(), ports(), any::<u16>()).prop_map(
-        |(n, s, ns, d, nd, p, np, mask)| {
+    let times = || prop::collection::vec(time_range(), 0..2_usize);
+    let days = || prop::collection::vec(prop::sample::select(WEEK.to_vec()), 0..4_usize);
+    let when = (times(), times(), days(), days(), any::<u8>());
+    (names, nets(), nets(), nets(), nets(), ports(), ports(), any::<u16>(), when).prop_map(
+        |(n, s, ns, d, nd, p, np, mask, when)| {
             // Most fields absent: else nearly nothing would ever hold.
             let keep = |bit: u32| mask >> bit & 1 == 1 && mask >> (15 - bit) & 1 == 1;
             let pick = |bit, list: Vec<StringMatch>| if keep(bit) { list } else { Vec::new() };
@@ -246,15 +176,50 @@ fn a_match() -> impl Strategy<Value = Match> {
                 not_destination_ips: if mask & 7 == 2 { nd } else { Vec::new() },
                 destination_ports: if mask & 24 == 8 { p } else { Vec::new() },
                 not_destination_ports: if mask & 24 == 16 { np } else { Vec::new() },
+                times: if when.4 & 7 == 1 { when.0 } else { Vec::new() },
+                not_times: if when.4 & 7 == 2 { when.1 } else { Vec::new() },
+                days: if when.4 & 24 == 8 { when.2 } else { Vec::new() },
+                not_days: if when.4 & 24 == 16 { when.3 } else { Vec::new() },
             }
         },
     )
 }
 
-pub(super) fn a_policy() -> impl Strategy<Value = Policy> {
-    let groups = prop::collection::vec(prop::collection::vec(prop::collection::vec(a_match(), 0..3), 0..3), 0..3);
-    (prop::bool::ANY, groups)
-        .prop_map(|(allow, groups)| policy("p", if allow { Action::Allow } else { Action::Deny }, groups))
+/// Ends at whole quarters, so that a moment is often at one.
+fn time_range() -> impl Strategy<Value = TimeRange> {
+    let quarters = (0..96_u16, 0..=96_u16);
+    quarters.prop_filter_map("two ends", |(from, to)| TimeRange::new(from * 15, to * 15))
+}
+
+fn moment() -> impl Strategy<Value = SystemTime> {
+    // Two weeks, by quarters of an hour or a second before.
+    (1..1344_u64, 0..2_u64).prop_map(|(quarter, before)| UNIX_EPOCH + Duration::from_secs(quarter * 900 - before))
+}
+
+pub(super) fn a_policy(groups: std::ops::Range<usize>) -> impl Strategy<Value = Policy> {
+    let groups = prop::collection::vec(prop::collection::vec(prop::collection::vec(a_match(), 0..3), 0..3), groups);
+    let action = prop::sample::select(vec![Action::Allow, Action::Allow, Action::Audit, Action::Deny]);
+    let zone = prop::sample::select(vec!["UTC", "Asia/Kolkata", "Asia/Tokyo", "Not/Known"]);
+    (action, any::<u8>(), zone, groups).prop_map(|(action, tried, zone, groups)| Policy {
+        dry_run: tried < 80 && action != Action::Audit,
+        zone: Zone::named(zone),
+        ..policy("p", action, groups)
+    })
+}
+
+/// As few policies, and as two of which the second is long enough to have an index.
+fn policies() -> impl Strategy<Value = Vec<Policy>> {
+    let long = (a_policy(0..3), a_policy(33..60)).prop_map(|(a, b)| vec![a, b]);
+    prop_oneof![3 => prop::collection::vec(a_policy(0..3), 0..5), 1 => long]
+}
+
+/// Every place of a group that decided or remarked, named by its rule.
+fn rule(decision: &Decision) -> Option<u32> {
+    match decision {
+        Decision::Allow(permit) => permit.rule(),
+        Decision::Deny(denial) if denial.reason() == Reason::Denied => denial.rule(),
+        Decision::Deny(_) => None,
+    }
 }
 
 proptest! {
@@ -262,19 +227,54 @@ proptest! {
 
     #[test]
     fn evaluates_as_the_naive_reading_does(
-        policies in prop::collection::vec(a_policy(), 0..4),
+        mut policies in policies(),
         peer in prop::option::of(peer()),
         source in address(),
         to in address(),
         port in 1..4_u16,
+        now in moment(),
     ) {
-        let request = Request { peer: peer.as_ref(), source, destination: SocketAddr::new(to, port) };
-        let decision = evaluate(&request, &applicable(policies.clone()));
+        for (place, policy) in policies.iter_mut().enumerate() {
+            policy.key = NamespacedName::new("ns", format!("p{place}"));
+        }
+        let request = Request { peer: peer.as_ref(), source, destination: SocketAddr::new(to, port), now };
+        let applicable = applicable(policies.clone());
+        let decision = evaluate(&request, &applicable);
         prop_assert_eq!(decision.is_allow(), naive::allowed(&policies, &request));
+        // What fired is the first group, whatever the index tried first.
+        if let Some(rule) = rule(&decision) {
+            let enforced = policies.iter().filter(|p| p.is_enforced() && (p.action == Action::Allow) == decision.is_allow());
+            let first = enforced.filter_map(|p| naive::fires(p, &request)).next();
+            prop_assert_eq!(Some(rule as usize), first);
+        }
+        let said: Vec<_> = observe(&request, &applicable, &decision)
+            .iter()
+            .map(|o| (o.policy().name.to_string(), o.outcome()))
+            .collect();
+        let wanted: Vec<_> =
+            naive::observed(&policies, &request).into_iter().map(|(place, o)| (format!("p{place}"), o)).collect();
+        prop_assert_eq!(said, wanted);
         if let Decision::Deny(denial) = decision {
             // Whatever the policies are, there are words for it.
             prop_assert!(denial.to_string().contains("ns/p"), "{denial}");
         }
+    }
+
+    #[test]
+    fn nothing_changes_before_the_next_change(policies in policies(), peer in peer(), port in 1..4_u16, now in moment(), part in 0..1000_u32) {
+        let applicable = applicable(policies);
+        let ask = |now| {
+            let destination = SocketAddr::new([10, 0, 0, 2].into(), port);
+            let request = Request { peer: Some(&peer), source: [10, 0, 0, 1].into(), destination, now };
+            let decision = evaluate(&request, &applicable);
+            let said: Vec<_> = observe(&request, &applicable, &decision).iter().map(Observation::outcome).collect();
+            (decision.is_allow(), rule(&decision), said)
+        };
+        // Without one, a day stands for ever.
+        let next = next_change(&applicable.policies, now).unwrap_or(now + Duration::from_secs(86_400));
+        prop_assert!(next > now);
+        let before = now + (next.duration_since(now).unwrap() - Duration::from_nanos(1)) * part / 1000;
+        prop_assert_eq!(ask(now), ask(before));
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn rows(considered: &Considered) -> Vec<Vec<Cell>> {
             why.into(),
         ]
     };
-    let fires = matches!(standing, Standing::Decided | Standing::Fires);
+    let fires = matches!(standing, Standing::Decided | Standing::Fires | Standing::Observes);
     let mut reasons = facts.iter().map(|fact| {
         let found = if fact.found.is_empty() { String::new() } else { format!(": {}", fact.found) };
         (fact.clause.to_string(), format!("{}{found}", fact.asks))
@@ -183,6 +183,7 @@ const fn word(standing: Standing) -> &'static str {
         Standing::Decided => "decided",
         Standing::Fires => "fires too",
         Standing::Nearest => "nearest",
+        Standing::Observes => "only counts",
         Standing::Silent => "no match",
     }
 }

@@ -46,7 +46,8 @@ impl Writer {
     /// indices; readers are woken afterwards.
     pub fn replace(&mut self, state: State) {
         let version = *self.version.borrow() + 1;
-        self.view.store(Arc::new(View::build(version, state)));
+        let view = View::build(version, state, &self.view.load());
+        self.view.store(Arc::new(view));
         self.version.send_replace(version);
     }
 }

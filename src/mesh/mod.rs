@@ -5,12 +5,14 @@
 //! changes; nothing outside sees the maps, so that they can later be changed piece by piece.
 
 mod channel;
+mod compiled;
 mod policies;
 mod services;
 mod view;
 mod wait;
 
 pub use channel::{Reader, State, Writer, channel};
+pub use compiled::{Asked, Compiled};
 pub use policies::Applicable;
 pub use services::Endpoint;
 pub use view::View;

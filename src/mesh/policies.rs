@@ -7,11 +7,13 @@ use crate::model::name::NamespacedName;
 use crate::model::policy::{Policy, Scope};
 use crate::model::workload::Workload;
 
+use super::compiled::Compiled;
+
 /// What applies to a workload.
 #[derive(Clone, Debug, Default)]
 pub struct Applicable {
     /// Of the mesh, then of its namespace, then those that it names; the first two in order of keys.
-    pub policies: Vec<Arc<Policy>>,
+    pub policies: Vec<Arc<Compiled>>,
     /// Policies that it names and that are not here (yet). Nothing may be allowed meanwhile.
     pub missing: Vec<NamespacedName>,
 }
@@ -19,18 +21,21 @@ pub struct Applicable {
 /// All policies, found by key and by scope.
 #[derive(Default)]
 pub(super) struct Policies {
-    by_key: HashMap<NamespacedName, Arc<Policy>>,
-    global: Vec<Arc<Policy>>,
-    by_namespace: HashMap<Arc<str>, Vec<Arc<Policy>>>,
+    by_key: HashMap<NamespacedName, Arc<Compiled>>,
+    global: Vec<Arc<Compiled>>,
+    by_namespace: HashMap<Arc<str>, Vec<Arc<Compiled>>>,
 }
 
 // === impl Policies ===
 
 impl Policies {
-    pub(super) fn build(policies: Vec<Policy>) -> Self {
+    /// What is in `before` and has not changed is not compiled again.
+    pub(super) fn build(policies: Vec<Policy>, before: &Self) -> Self {
         let mut built = Self::default();
         for policy in policies {
-            built.by_key.insert(policy.key.clone(), Arc::new(policy));
+            let same = before.by_key.get(&policy.key).filter(|compiled| **compiled.policy() == policy);
+            let compiled = same.cloned().unwrap_or_else(|| Arc::new(policy.into()));
+            built.by_key.insert(compiled.key.clone(), compiled);
         }
         let mut sorted: Vec<_> = built.by_key.values().collect();
         sorted.sort_by(|a, b| a.key.cmp(&b.key));
@@ -45,7 +50,7 @@ impl Policies {
         built
     }
 
-    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Policy>> {
+    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Compiled>> {
         self.by_key.values()
     }
 

@@ -20,7 +20,7 @@ fn workload(uid: &str, address: &str) -> Workload {
 }
 
 fn policy(namespace: &str, name: &str, scope: Scope) -> Policy {
-    Policy { key: NamespacedName::new(namespace, name), scope, action: Action::Deny, groups: Vec::new() }
+    Policy::new(NamespacedName::new(namespace, name), scope, Action::Deny, Vec::new())
 }
 
 fn with(workloads: Vec<Workload>, policies: Vec<Policy>) -> State {

@@ -9,6 +9,7 @@ use crate::model::service::Service;
 use crate::model::workload::{Tunnel, Workload};
 
 use super::State;
+use super::compiled::Compiled;
 use super::policies::{Applicable, Policies};
 use super::services::{Endpoint, Services};
 
@@ -28,8 +29,9 @@ pub struct View {
 // === impl View ===
 
 impl View {
-    pub(super) fn build(version: u64, state: State) -> Self {
-        let mut view = Self { version, policies: Policies::build(state.policies), ..Self::default() };
+    pub(super) fn build(version: u64, state: State, before: &Self) -> Self {
+        let policies = Policies::build(state.policies, &before.policies);
+        let mut view = Self { version, policies, ..Self::default() };
         for workload in state.workloads {
             view.workloads.insert(Arc::clone(&workload.uid), Arc::new(workload));
         }
@@ -106,6 +108,11 @@ impl View {
 
     /// All policies, in no order.
     pub fn policies(&self) -> impl ExactSizeIterator<Item = &Arc<crate::model::policy::Policy>> {
+        self.policies.all().map(|compiled| compiled.policy())
+    }
+
+    /// All policies as they are judged, in no order.
+    pub fn policies_compiled(&self) -> impl ExactSizeIterator<Item = &Arc<Compiled>> {
         self.policies.all()
     }
 

@@ -10,6 +10,8 @@ pub mod nearest;
 pub mod pod;
 pub mod policy;
 pub mod ports;
+pub mod schedule;
 pub mod service;
 pub mod spiffe;
+pub mod timezone;
 pub mod workload;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::name::NamespacedName;
+use super::schedule::{TimeRange, Weekday};
+use super::timezone::Zone;
 
 /// One policy, already narrowed to what L4 can judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,11 @@ pub struct Policy {
     pub key: NamespacedName,
     pub scope: Scope,
     pub action: Action,
+    /// Tried out: what it would have done is counted, and no decision changes. An AUDIT policy is never tried out.
+    pub dry_run: bool,
+    /// For the time conditions. Where the zone is not known they err to the safe side: those of a DENY hold, those
+    /// of others do not.
+    pub zone: Zone,
     /// No group: never fires. An ALLOW policy without groups therefore denies all that it covers.
     pub groups: Vec<Group>,
 }
@@ -33,6 +40,8 @@ pub enum Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Allow,
+    /// Counted and logged, and no decision changes.
+    Audit,
     Deny,
 }
 
@@ -67,6 +76,12 @@ pub struct Match {
     pub not_destination_ips: Vec<IpNet>,
     pub destination_ports: Vec<u16>,
     pub not_destination_ports: Vec<u16>,
+    /// The time of day in the policy's zone.
+    pub times: Vec<TimeRange>,
+    pub not_times: Vec<TimeRange>,
+    /// The day of that time; a span across midnight does not keep the day on which it began.
+    pub days: Vec<Weekday>,
+    pub not_days: Vec<Weekday>,
 }
 
 /// A service account of one namespace, in any trust domain.
@@ -86,12 +101,54 @@ pub enum StringMatch {
     Suffix(Arc<str>),
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// A policy that is enforced, with its times in UTC.
+    pub fn new(key: NamespacedName, scope: Scope, action: Action, groups: Vec<Group>) -> Self {
+        Self { key, scope, action, dry_run: false, zone: Zone::utc(), groups }
+    }
+
+    /// True when it takes part in decisions.
+    pub fn is_enforced(&self) -> bool {
+        !self.dry_run && self.action != Action::Audit
+    }
+
+    /// True when what it says depends on the time.
+    pub fn is_timed(&self) -> bool {
+        self.matches().any(Match::is_timed)
+    }
+
+    /// Every match of every clause.
+    pub fn matches(&self) -> impl Iterator<Item = &Match> {
+        self.groups.iter().flat_map(|group| &group.clauses).flat_map(|clause| &clause.matches)
+    }
+}
+
+// === impl Action ===
+
+impl Action {
+    /// As it is written in an AuthorizationPolicy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "ALLOW",
+            Self::Audit => "AUDIT",
+            Self::Deny => "DENY",
+        }
+    }
+}
+
 // === impl Match ===
 
 impl Match {
     /// True when no field is set; such a match never fires.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// True when it depends on the time.
+    pub fn is_timed(&self) -> bool {
+        !(self.times.is_empty() && self.not_times.is_empty() && self.days.is_empty() && self.not_days.is_empty())
     }
 }
 

@@ -95,7 +95,7 @@ fn upper(name: &str) -> String {
 #[test]
 fn types_are_what_the_files_say() {
     let check = |proto: &str, rust: &str, fields: usize| {
-        let proto = proto.replace("istio.workload.Extension", "Extension");
+        let proto = proto.replace("istio.workload.Extension", "Extension").replace("istio.security.", "");
         let (wanted, found) = (of_proto(&proto), of_rust(rust));
         assert_eq!(found.difference(&wanted).collect::<Vec<_>>(), Vec::<&String>::new(), "only in Rust");
         assert_eq!(wanted.difference(&found).collect::<Vec<_>>(), Vec::<&String>::new(), "only in the file");
@@ -103,7 +103,7 @@ fn types_are_what_the_files_say() {
     };
     check(include_str!("workload.proto"), include_str!("workload.rs"), 104);
     check(include_str!("security.proto"), include_str!("security.rs"), 35);
-    check(include_str!("extension.proto"), include_str!("extension.rs"), 3);
+    check(include_str!("extension.proto"), include_str!("extension.rs"), 12);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -245,25 +245,27 @@ impl PodProxy {
     /// Judges a connection to this pod, waiting a bounded time for policies that have not arrived.
     pub(super) async fn admit(&self, request: &Request<'_>) -> Result<Permit, Failure> {
         let mut view = self.shared.mesh.view();
+        let mut request = *request;
         if !self.is_known(&view) {
             view = self.shared.mesh.wait_for(self.shared.config.policy_wait, |view| self.is_known(view)).await;
+            request.now = SystemTime::now();
         }
-        match self.judge(&view, request) {
-            Some(Decision::Allow(permit)) => Ok(permit),
-            Some(Decision::Deny(denial)) => Err(Failure::Denied(Box::new(denial))),
-            None => Err(Failure::UnknownWorkload { to: request.destination }),
+        let Some(workload) = self.workload(&view) else {
+            return Err(Failure::UnknownWorkload { to: request.destination });
+        };
+        let applicable = view.policies_for(workload);
+        let decision = authz::evaluate(&request, &applicable);
+        let observations = authz::observe(&request, &applicable, &decision);
+        self.shared.report.observed(&request, &observations, decision.is_allow());
+        match decision {
+            Decision::Allow(permit) => Ok(permit),
+            Decision::Deny(denial) => Err(Failure::Denied(Box::new(denial))),
         }
     }
 
     /// Dials the application, to which only a permit gives way, and shows it the peer's address.
     pub(super) async fn dial_app(&self, _: Permit, to: SocketAddr, peer: IpAddr) -> Result<TcpStream, Failure> {
         self.dial(to, Some(peer)).await.map_err(|error| error.into_app_failure(to))
-    }
-
-    /// The decision by `view`, or `None` when the mesh does not know this pod.
-    pub(super) fn judge(&self, view: &View, request: &Request<'_>) -> Option<Decision> {
-        let workload = self.workload(view)?;
-        Some(authz::evaluate(request, &view.policies_for(workload)))
     }
 
     /// The mesh knows the pod and every policy that it names.

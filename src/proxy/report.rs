@@ -9,6 +9,7 @@ use super::connections::{Connection, Connections, Facts, Registered};
 use super::outcome::Failure;
 use super::pod::PodProxy;
 use super::relay::Meter;
+use crate::authz::{Observation, Request};
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 use crate::runtime::Pulse;
@@ -33,6 +34,9 @@ pub struct Open {
     traffic: Option<Traffic>,
     report: Report,
 }
+
+/// A label whose value nobody proved.
+const UNKNOWN: &str = "unknown";
 
 // === impl Report ===
 
@@ -88,6 +92,32 @@ impl Report {
             failure: Some(failure(why)),
         }
         .emit();
+    }
+
+    /// What policies that decide nothing say of a connection: a count and a line for each.
+    pub fn observed(&self, request: &Request<'_>, observations: &[Observation], allowed: bool) {
+        if observations.is_empty() {
+            return;
+        }
+        let source = request.peer.map_or_else(|| UNKNOWN.to_owned(), ToString::to_string);
+        let decision = if allowed { "allowed" } else { "refused" };
+        for observation in observations {
+            let policy = observation.policy().to_string();
+            let (action, outcome) = (observation.action().as_str(), observation.outcome().as_str());
+            let labels = [&*policy, &*source, action, outcome, decision];
+            self.metrics.counter(table::POLICY_OBSERVATIONS, labels).increment();
+            tracing::info!(
+                policy,
+                rule = observation.rule(),
+                action,
+                outcome,
+                decision,
+                src.identity = source,
+                src.addr = %request.source,
+                dst.addr = %request.destination,
+                "policy observed a connection"
+            );
+        }
     }
 
     fn count_refusal(&self, reporter: Reporter, why: &Failure) {

@@ -34,7 +34,7 @@ pub fn run(question: &Question, mesh: &Mesh) -> anyhow::Result<Answer> {
                 ..project::Settings::default()
             };
             let projection = project::project(&Index::build(load(directory)?), &settings);
-            Ok(answer(question, &settings.network, &view(projection))?)
+            Ok(answer(question, &settings.network, &view(projection), std::time::SystemTime::now())?)
         }
         Mesh::Node(node) => {
             let page = admin_client::page(*node, &format!("/explain?{}", question.to_query()))?;

@@ -8,9 +8,10 @@ mod render;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use culvert::authz::inquiry::{Standing, report};
-use culvert::authz::{Decision, Request, evaluate};
+use culvert::authz::{Decision, Observation, Request, evaluate, observe};
 use culvert::control::index::Index;
 use culvert::control::manifests;
 use culvert::control::project::{Projection, Settings, project};
@@ -19,8 +20,8 @@ use culvert::model::spiffe::Identity;
 use serde::Deserialize;
 
 /// The table may grow; a table that lost its rows would pass without saying so.
-const MIN_ROWS: usize = 350;
-const MIN_CASES: usize = 100;
+const MIN_ROWS: usize = 477;
+const MIN_CASES: usize = 137;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,11 +56,16 @@ struct Row {
     dst: Option<IpAddr>,
     #[serde(default = "default_port")]
     port: u16,
+    /// When, in UTC: `Mon 12:00`, or a whole time such as `2026-03-29T01:00:00Z`.
+    #[serde(default = "default_time")]
+    at: String,
     expect: Expect,
     /// The policy that decided, or the reason.
     by: Option<String>,
     /// A part of the explanation.
     says: Option<String>,
+    /// All that AUDIT and dry runs remark, as `<outcome> <policy> [<rule>]`.
+    sees: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -75,6 +81,10 @@ fn default_ip() -> IpAddr {
 
 fn default_pod() -> String {
     "demo/server".to_owned()
+}
+
+fn default_time() -> String {
+    "Mon 12:00".to_owned()
 }
 
 const fn default_port() -> u16 {
@@ -129,13 +139,18 @@ fn run(place: &str, base: &[u8], case: Case, failures: &mut Vec<String>) {
         }
     }
     structures(place, &case, &projection, failures);
-    let (mut writer, reader) = mesh::channel();
-    let mut policies = projection.policies;
+    let Projection { workloads, services, mut policies, .. } = projection;
     let before = policies.len();
     policies.retain(|policy| !case.withhold.contains(&policy.key.to_string()));
     assert_eq!(before - policies.len(), case.withhold.len(), "{place}: withholds what was not made");
-    writer.replace(State { workloads: projection.workloads, services: projection.services, policies });
-    for (i, row) in case.rows.iter().enumerate() {
+    decide(place, State { workloads, services, policies }, &case.rows, failures);
+}
+
+/// From the state of a mesh to the decisions of the rows, by whatever way the state has come.
+fn decide(place: &str, state: State, rows: &[Row], failures: &mut Vec<String>) {
+    let (mut writer, reader) = mesh::channel();
+    writer.replace(state);
+    for (i, row) in rows.iter().enumerate() {
         if let Err(wrong) = judge(&reader, row) {
             failures.push(format!("{place}: row {}: {wrong}\n    {row:?}", i + 1));
         }
@@ -183,8 +198,16 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
     let workload = view.workload_at("", address).ok_or_else(|| format!("nobody is at {address}"))?;
     assert_eq!(workload.uid, pod.uid, "{address} is not {}", row.to);
     let peer = identity(&row.from);
-    let request = Request { peer: peer.as_ref(), source: row.ip, destination: SocketAddr::new(address, row.port) };
-    let (got, policy, reason, text) = match evaluate(&request, &view.policies_for(workload)) {
+    let destination = SocketAddr::new(address, row.port);
+    let request = Request { peer: peer.as_ref(), source: row.ip, destination, now: moment(&row.at) };
+    let applicable = view.policies_for(workload);
+    let decision = evaluate(&request, &applicable);
+    let remark = |o: &Observation| {
+        let rule = o.rule().map_or_else(String::new, |rule| format!(" {rule}"));
+        format!("{} {}{rule}", o.outcome().as_str(), o.policy())
+    };
+    let seen: Vec<_> = observe(&request, &applicable, &decision).iter().map(remark).collect();
+    let (got, policy, reason, text) = match decision {
         Decision::Allow(permit) => {
             let reason = if permit.policy().is_none() { "no_allow_policy" } else { "allowed" };
             (Expect::Allow, permit.policy().cloned(), reason, permit.to_string())
@@ -201,7 +224,22 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
     }
     let by = row.by.as_ref().is_none_or(|by| Some(by) == policy.as_ref() || by == reason);
     let says = row.says.as_ref().is_none_or(|says| text.contains(says.as_str()));
-    if got == row.expect && by && says { Ok(()) } else { Err(format!("{got:?} by {policy:?} ({reason}): {text}")) }
+    let sees = row.sees.as_ref().is_none_or(|sees| *sees == seen);
+    let right = got == row.expect && by && says && sees;
+    if right { Ok(()) } else { Err(format!("{got:?} by {policy:?} ({reason}), sees {seen:?}: {text}")) }
+}
+
+/// Days are those of the first week of June 2026, which begins with a Monday.
+fn moment(text: &str) -> SystemTime {
+    let whole = match text.split_once(' ') {
+        Some((day, time)) => {
+            let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].iter().position(|d| *d == day);
+            let day = day.unwrap_or_else(|| panic!("`{text}` has no day"));
+            format!("2026-06-0{}T{time}:00Z", day + 1)
+        }
+        None => text.to_owned(),
+    };
+    whole.parse::<jiff::Timestamp>().unwrap_or_else(|e| panic!("`{text}`: {e}")).into()
 }
 
 fn identity(from: &str) -> Option<Identity> {

@@ -1,7 +1,8 @@
-//! A policy on one line: `<key> <scope> <ACTION>: <group> | <group>`, a group being its clauses
-//! joined by `&`, a clause its matches joined by `|` within braces.
+//! A policy on one line: `<key> <scope> <ACTION>[ dry-run][ <zone>]: <group> | <group>`, a group being
+//! its clauses joined by `&`, a clause its matches joined by `|` within braces. UTC is not written.
 
-use culvert::model::policy::{Action, Clause, Group, Match, Policy, Scope};
+use culvert::model::policy::{Clause, Group, Match, Policy, Scope};
+use culvert::model::timezone::Zone;
 
 pub fn policy(policy: &Policy) -> String {
     let scope = match policy.scope {
@@ -9,13 +10,11 @@ pub fn policy(policy: &Policy) -> String {
         Scope::Namespace => "namespace",
         Scope::Workload => "workload",
     };
-    let action = match policy.action {
-        Action::Allow => "ALLOW",
-        Action::Deny => "DENY",
-    };
     let groups: Vec<_> = policy.groups.iter().map(group).collect();
     let groups = if groups.is_empty() { "never".to_owned() } else { groups.join(" | ") };
-    format!("{} {scope} {action}: {groups}", policy.key)
+    let dry_run = if policy.dry_run { " dry-run" } else { "" };
+    let zone = if policy.zone == Zone::utc() { String::new() } else { format!(" {}", policy.zone) };
+    format!("{} {scope} {}{dry_run}{zone}: {groups}", policy.key, policy.action.as_str())
 }
 
 fn group(group: &Group) -> String {
@@ -45,6 +44,10 @@ fn fields(m: &Match) -> String {
         ("!from", text(&m.not_source_ips)),
         ("to", text(&m.destination_ips)),
         ("!to", text(&m.not_destination_ips)),
+        ("times", text(&m.times)),
+        ("!times", text(&m.not_times)),
+        ("days", text(&m.days)),
+        ("!days", text(&m.not_days)),
     ];
     let set = fields.into_iter().filter(|(_, values)| !values.is_empty());
     set.map(|(name, values)| format!("{name}={}", values.join(","))).collect::<Vec<_>>().join(" ")

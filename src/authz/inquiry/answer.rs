@@ -1,5 +1,7 @@
 //! The question answered: who, what, and the report.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
 use super::question::Question;
@@ -44,7 +46,7 @@ pub struct Destination {
 }
 
 /// Answers from one view of the mesh. `network` is the one that addresses are looked up in.
-pub fn answer(question: &Question, network: &str, view: &View) -> Result<Answer, Unanswered> {
+pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) -> Result<Answer, Unanswered> {
     let (Calling { workload: source, identity, address, notes }, called) =
         both(&question.caller, &question.callee, network, view)?;
     let Called { workload: target, address: to } = called;
@@ -55,7 +57,7 @@ pub fn answer(question: &Question, network: &str, view: &View) -> Result<Answer,
             unjudged(false, "loop", "the port is one of the mesh's own: no application is called there")
         }
         Some(workload) => {
-            let request = Request { peer: identity.as_ref(), source: address, destination: to };
+            let request = Request { peer: identity.as_ref(), source: address, destination: to, now };
             report(&request, &view.policies_for(workload))
         }
     };

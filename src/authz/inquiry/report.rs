@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::authz::explain::{Attribute, actual, attribute, closest, failing_fields, is_set, nearest, wanted};
-use crate::authz::matcher::{FIELDS, Facts};
+use crate::authz::matcher::{FIELDS, Facts, Field};
 use crate::authz::{Decision, Request, evaluate};
-use crate::mesh::Applicable;
+use crate::mesh::{Applicable, Compiled};
 use crate::model::name::NamespacedName;
-use crate::model::policy::{Action, Group, Match, Policy, Scope};
+use crate::model::policy::{Action, Group, Match, Scope};
 
 /// The decision on one connection and everything that it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Report {
     pub detail: String,
     /// Policies that the workload names and that have not arrived; with one of them nothing is allowed.
     pub missing: Vec<String>,
-    /// DENY first, then ALLOW, each in the order in which they are tried.
+    /// DENY first, then ALLOW, each in the order in which they are tried; then those that decide nothing.
     pub policies: Vec<Considered>,
 }
 
@@ -59,6 +59,8 @@ pub enum Standing {
     Fires,
     /// It does not fire; of the ALLOW policies the one that came nearest.
     Nearest,
+    /// It fires and decides nothing: AUDIT, or a dry run.
+    Observes,
     /// It does not fire.
     Silent,
 }
@@ -91,8 +93,10 @@ pub fn report(request: &Request<'_>, applicable: &Applicable) -> Report {
     };
     // Nobody is asked while one is missing, so none of those that are here has decided.
     let decider = policy.as_ref().filter(|_| applicable.missing.is_empty());
-    let with = |action| applicable.policies.iter().filter(move |policy| policy.action == action);
-    let policies = with(Action::Deny).chain(with(Action::Allow));
+    let enforced = || applicable.policies.iter().filter(|policy| policy.is_enforced());
+    let with = |action| enforced().filter(move |policy| policy.action == action);
+    let observers = applicable.policies.iter().filter(|policy| !policy.is_enforced());
+    let policies = with(Action::Deny).chain(with(Action::Allow)).chain(observers);
     Report {
         allowed: decision.is_allow(),
         reason: reason.to_owned(),
@@ -104,23 +108,26 @@ pub fn report(request: &Request<'_>, applicable: &Applicable) -> Report {
     }
 }
 
-fn considered(request: &Request<'_>, policy: &Arc<Policy>, decider: Option<&NamespacedName>) -> Considered {
-    let facts = Facts::of(request);
-    let fired = policy.groups.iter().find(|group| facts.group(group));
+fn considered(request: &Request<'_>, policy: &Arc<Compiled>, decider: Option<&NamespacedName>) -> Considered {
+    let facts = Facts::of(request).to(policy, request);
+    let fired = facts.first(policy, request).and_then(|place| policy.groups.get(place));
     let decides = decider == Some(&policy.key);
     let near = || nearest(request, std::slice::from_ref(policy)).and_then(|near| near.group);
     let group = fired.or_else(near);
     let mut told = match group {
-        Some(group) if fired.is_some() => matched(&facts, group),
-        Some(group) => failed(&facts, group),
+        Some(group) if fired.is_some() => matched(&facts, policy, group),
+        Some(group) => failed(&facts, policy, group),
         None => Vec::new(),
     };
     told.truncate(MAX_FACTS);
     Considered {
         policy: policy.key.to_string(),
-        action: match policy.action {
-            Action::Allow => "ALLOW",
-            Action::Deny => "DENY",
+        action: match (policy.action, policy.dry_run) {
+            (Action::Allow, false) => "ALLOW",
+            (Action::Allow, true) => "ALLOW (dry run)",
+            (Action::Audit, _) => "AUDIT",
+            (Action::Deny, false) => "DENY",
+            (Action::Deny, true) => "DENY (dry run)",
         }
         .to_owned(),
         scope: match policy.scope {
@@ -130,6 +137,7 @@ fn considered(request: &Request<'_>, policy: &Arc<Policy>, decider: Option<&Name
         }
         .to_owned(),
         standing: match (fired, decides) {
+            (Some(_), _) if !policy.is_enforced() => Standing::Observes,
             (Some(_), true) => Standing::Decided,
             (Some(_), false) => Standing::Fires,
             (None, true) => Standing::Nearest,
@@ -142,24 +150,24 @@ fn considered(request: &Request<'_>, policy: &Arc<Policy>, decider: Option<&Name
 }
 
 /// Of each clause, what the first match that holds has asked.
-fn matched(facts: &Facts<'_>, group: &Group) -> Vec<Fact> {
+fn matched(facts: &Facts<'_>, policy: &Compiled, group: &Group) -> Vec<Fact> {
     let mut told = Vec::new();
     for (clause, m) in group.clauses.iter().enumerate().filter_map(|(i, clause)| {
         let holding = clause.matches.iter().find(|m| facts.matches(m))?;
         Some((i, holding))
     }) {
         let set = FIELDS.into_iter().filter(|field| is_set(*field, m));
-        told.extend(set.map(|field| Fact { holds: true, ..fact(facts, clause, field, m) }));
+        told.extend(set.map(|field| Fact { holds: true, ..fact(facts, policy, clause, field, m) }));
     }
     told
 }
 
 /// Of each clause that fails, what its nearest match has asked in vain.
-fn failed(facts: &Facts<'_>, group: &Group) -> Vec<Fact> {
+fn failed(facts: &Facts<'_>, policy: &Compiled, group: &Group) -> Vec<Fact> {
     let mut told = Vec::new();
     for (i, clause) in group.clauses.iter().enumerate().filter(|(_, clause)| !facts.clause(clause)) {
         let Some(m) = closest(facts, clause) else { continue };
-        told.extend(failing_fields(facts, m).map(|field| fact(facts, i, field, m)));
+        told.extend(failing_fields(facts, m).map(|field| fact(facts, policy, i, field, m)));
         if m.is_empty() {
             told.push(Fact { clause: i, holds: false, asks: "never matches".to_owned(), found: String::new() });
         }
@@ -167,9 +175,9 @@ fn failed(facts: &Facts<'_>, group: &Group) -> Vec<Fact> {
     told
 }
 
-fn fact(facts: &Facts<'_>, clause: usize, field: crate::authz::matcher::Field, m: &Match) -> Fact {
+fn fact(facts: &Facts<'_>, policy: &Compiled, clause: usize, field: Field, m: &Match) -> Fact {
     let (verb, values) = wanted(field, m);
-    let found = Actual { attribute: attribute(field), facts }.to_string();
+    let found = Actual { attribute: attribute(field), facts, policy }.to_string();
     Fact { clause, holds: false, asks: format!("{verb} {values}"), found }
 }
 
@@ -177,13 +185,14 @@ fn fact(facts: &Facts<'_>, clause: usize, field: crate::authz::matcher::Field, m
 struct Actual<'a> {
     attribute: Attribute,
     facts: &'a Facts<'a>,
+    policy: &'a Compiled,
 }
 
 // === impl Actual ===
 
 impl fmt::Display for Actual<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        actual(f, self.attribute, self.facts)
+        actual(f, self.attribute, self.facts, self.policy)
     }
 }
 

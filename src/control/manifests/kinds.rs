@@ -37,6 +37,7 @@ impl Kind for AuthorizationPolicy {
 
     fn check(&self, problems: &mut Vec<Problem>) {
         problems.extend(authorization::parse(self).err().into_iter().flatten());
+        problems.extend(authorization::check_zone(self));
     }
 
     fn keep(self, objects: &mut Objects) {

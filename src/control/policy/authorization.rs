@@ -6,6 +6,7 @@
 use crate::kube::types::authorization as types;
 use crate::kube::types::meta::StringMap;
 use crate::model::policy::{Match, StringMatch};
+use crate::model::timezone::Zone;
 
 use super::Problem;
 use super::values::{self, Checked, Key};
@@ -14,6 +15,8 @@ pub use crate::kube::types::authorization::Action;
 
 /// Istio's annotation that asks for a policy to be tried out without being enforced.
 pub const DRY_RUN: &str = "istio.io/dry-run";
+/// Our annotation for the time zone of `custom.time_of_day` and `custom.day_of_week`; UTC without it.
+pub const TIMEZONE: &str = "culvert.dev/timezone";
 
 /// A policy whose every value is sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Authorization {
     /// It is attached to a Gateway or Service, so a waypoint judges it.
     pub has_targets: bool,
     pub dry_run: bool,
+    /// For the time conditions; maybe one that is not known here.
+    pub zone: Zone,
     pub rules: Vec<Rule>,
     /// Things that are legal and surely not meant; each names its place.
     pub doubts: Vec<String>,
@@ -60,7 +65,6 @@ pub struct Alternative {
 pub fn parse(policy: &crate::kube::types::AuthorizationPolicy) -> Result<Authorization, Vec<Problem>> {
     let spec = &policy.spec;
     let mut reader = Reader { namespace: &policy.metadata.namespace, problems: Vec::new(), doubts: Vec::new() };
-    let has_targets = spec.target_ref.is_some() || spec.target_refs.is_some();
     reader.targets(spec);
     if let Some(selector) = &spec.selector {
         reader.selector(selector);
@@ -74,10 +78,51 @@ pub fn parse(policy: &crate::kube::types::AuthorizationPolicy) -> Result<Authori
         action: spec.action,
         selector,
         selector_is_empty,
-        has_targets,
-        dry_run: policy.metadata.annotations.get(DRY_RUN).is_some_and(|value| is_true(value)),
+        has_targets: has_targets(spec),
+        dry_run: is_dry_run(policy),
+        zone: zone(policy),
         rules,
         doubts: reader.doubts,
+    })
+}
+
+/// Whether a policy is only tried out. An annotation that cannot be read is false, so that the policy is enforced.
+pub fn is_dry_run(policy: &crate::kube::types::AuthorizationPolicy) -> bool {
+    dry_run(policy) == Some(true)
+}
+
+/// The annotation's text when it is neither true nor false.
+pub fn unreadable_dry_run(policy: &crate::kube::types::AuthorizationPolicy) -> Option<&str> {
+    let text = policy.metadata.annotations.get(DRY_RUN)?;
+    dry_run(policy).is_none().then_some(text)
+}
+
+fn dry_run(policy: &crate::kube::types::AuthorizationPolicy) -> Option<bool> {
+    // Go's `strconv.ParseBool`, which Istio reads the annotation with.
+    match policy.metadata.annotations.get(DRY_RUN)?.as_str() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// It is attached to a Gateway or Service.
+pub fn has_targets(spec: &types::AuthorizationSpec) -> bool {
+    spec.target_ref.is_some() || spec.target_refs.is_some()
+}
+
+fn zone(policy: &crate::kube::types::AuthorizationPolicy) -> Zone {
+    policy.metadata.annotations.get(TIMEZONE).map_or_else(Zone::utc, |name| Zone::named(name))
+}
+
+/// The mistake in the annotation [`TIMEZONE`]. Apart from [`parse`], because a policy with it can still be judged,
+/// to the safe side.
+pub fn check_zone(policy: &crate::kube::types::AuthorizationPolicy) -> Option<Problem> {
+    let zone = zone(policy);
+    (!zone.is_known()).then(|| Problem {
+        path: format!("metadata.annotations[{TIMEZONE}]"),
+        reason: format!("`{zone}` is not a time zone"),
+        mend: "write a name of the IANA database, such as Europe/Vienna".to_owned(),
     })
 }
 
@@ -88,12 +133,6 @@ pub fn split_selector(selector: Option<&types::Selector>) -> (Option<StringMap>,
         Some(selector) => (Some(selector.match_labels.clone()), false),
         None => (None, false),
     }
-}
-
-/// Go's `strconv.ParseBool`, which Istio reads the annotation with. What it cannot read is false, so
-/// that the policy is enforced.
-fn is_true(text: &str) -> bool {
-    matches!(text, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 
 /// Collects problems while it reads.
@@ -117,7 +156,7 @@ impl Reader<'_> {
         if spec.target_refs.as_ref().is_some_and(Vec::is_empty) {
             self.problem("spec.targetRefs", "is an empty list", "name a target or remove the field");
         }
-        if spec.selector.is_some() && (spec.target_ref.is_some() || spec.target_refs.is_some()) {
+        if spec.selector.is_some() && has_targets(spec) {
             self.problem("spec.selector", "stands beside `targetRefs`", "keep one of the two");
         }
         if spec.provider.is_some() && spec.action != Action::Custom {
@@ -240,6 +279,10 @@ impl Reader<'_> {
         let mut l4 = Match::default();
         let mut l7 = Vec::new();
         match key {
+            Key::DayOfWeek => {
+                l4.days = self.list(&path, "values", yes, values::days).concat();
+                l4.not_days = self.list(&path, "notValues", no, values::days).concat();
+            }
             Key::DestinationIp => {
                 l4.destination_ips = self.list(&path, "values", yes, values::cidr);
                 l4.not_destination_ips = self.list(&path, "notValues", no, values::cidr);
@@ -269,6 +312,10 @@ impl Reader<'_> {
                 let account = |text: &str| values::service_account(text, namespace);
                 l4.service_accounts = self.list(&path, "values", yes, account);
                 l4.not_service_accounts = self.list(&path, "notValues", no, account);
+            }
+            Key::TimeOfDay => {
+                l4.times = self.list(&path, "values", yes, values::time_range);
+                l4.not_times = self.list(&path, "notValues", no, values::time_range);
             }
         }
         Alternative { place, l4, l7 }

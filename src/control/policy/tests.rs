@@ -105,6 +105,59 @@ fn when_keys_are_those_of_the_list() {
 }
 
 #[test]
+fn times_and_days_are_plain() {
+    let when = |key: &str, value: &str| json!({"rules": [{"when": [{"key": key, "values": [value]}]}]});
+    for time in [
+        "",
+        "08:00",
+        "8:00-18:00",
+        "08:00-18",
+        "08:00 - 18:00",
+        "08:00-24:01",
+        "24:00-08:00",
+        "25:00-26:00",
+        "08:60-09:00",
+        "08:00-18:00-20:00",
+        "+8:00-18:00",
+        "*",
+        "08:00:00-18:00:00",
+        "-",
+        "99:99-99:99",
+    ] {
+        check_refused(when("custom.time_of_day", time), "spec.rules[0].when[0].values[0]", "is not a span of the day");
+    }
+    for time in ["08:00-08:00", "00:00-00:00"] {
+        check_refused(when("custom.time_of_day", time), "spec.rules[0].when[0].values[0]", "begins when it ends");
+    }
+    for day in ["", "Mo", "Montag", "Mon-", "Mon-Tue-Wed", "1", "weekend", "Mon,Tue", "*"] {
+        check_refused(when("custom.day_of_week", day), "spec.rules[0].when[0].values[0]", "is not a day of the week");
+    }
+    check_refused(when("custom.time", "08:00-18:00"), "spec.rules[0].when[0].key", "not an attribute");
+    let both = json!({"rules": [{"when": [{"key": "custom.day_of_week", "values": [], "notValues": ["Mon"]}]}]});
+    check_refused(both, "spec.rules[0].when[0].values", "empty list");
+    let parsed = authorization(when("custom.day_of_week", "sun-TUESDAY")).unwrap();
+    let days: Vec<_> = parsed.rules[0].clauses[0].alternatives[0].l4.days.iter().map(ToString::to_string).collect();
+    assert_eq!(days, ["Sunday", "Monday", "Tuesday"]);
+}
+
+#[test]
+fn a_time_zone_is_one_of_the_database() {
+    let with = |zone: &str| -> AuthorizationPolicy {
+        let annotations = json!({authorization::TIMEZONE: zone});
+        serde_json::from_value(
+            json!({"metadata": {"name": "a", "namespace": "demo", "annotations": annotations}, "spec": {}}),
+        )
+        .unwrap()
+    };
+    assert_eq!(authorization::check_zone(&with("Europe/Vienna")), None);
+    for zone in ["", "Europe/Wien", "CET-1", "+01:00", "/etc/localtime"] {
+        let problem = authorization::check_zone(&with(zone)).unwrap();
+        assert_eq!(problem.path, "metadata.annotations[culvert.dev/timezone]");
+        assert!(problem.reason.contains("is not a time zone") && problem.mend.contains("Europe/Vienna"), "{problem}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let spec = json!({"rules": [
         {"from": [{"source": {"ipBlocks": ["x", "y"]}}], "to": [{"operation": {"ports": ["z"]}}]},

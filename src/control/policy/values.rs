@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::policy::{ServiceAccountMatch, StringMatch};
+use crate::model::schedule::{TimeRange, WEEK, Weekday};
 
 /// Why a value is refused. The fault of who wrote it.
 pub(super) struct Refusal {
@@ -113,9 +114,57 @@ pub(super) fn port(text: &str) -> Checked<u16> {
     }
 }
 
+/// A span of the day, `08:00-18:00`; the last minute is not within, and `22:00-06:00` goes across midnight.
+pub(super) fn time_range(text: &str) -> Checked<TimeRange> {
+    let ends = text.split_once('-').and_then(|(from, to)| Some((minute(from)?, minute(to)?)));
+    match ends {
+        Some((from, to)) if from == to => refuse(
+            format!("`{text}` begins when it ends"),
+            "write 00:00-24:00 for the whole day, or remove the condition",
+        ),
+        _ => match ends.and_then(|(from, to)| TimeRange::new(from, to)) {
+            Some(range) => Ok(range),
+            None => refuse(
+                format!("`{text}` is not a span of the day"),
+                "write it as 08:00-18:00, or 22:00-06:00 across midnight; the last is 24:00",
+            ),
+        },
+    }
+}
+
+/// `08:00`, with both digits; `24:00` is the end of the day.
+fn minute(text: &str) -> Option<u16> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let (hour, minute) = text.split_once(':').filter(|(hour, minute)| hour.len() == 2 && minute.len() == 2)?;
+    let (hour, minute) = (number(hour)?, number(minute)?);
+    (hour < 24 && minute < 60 || hour == 24 && minute == 0).then_some(hour * 60 + minute)
+}
+
+/// `Monday`, `Mon`, or days in a row such as `Mon-Fri` and `Sat-Sun`; also `Fri-Mon`. Case does not matter.
+pub(super) fn days(text: &str) -> Checked<Vec<Weekday>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (day(first), day(last)) {
+        (Some(first), Some(last)) => {
+            let length = (last + WEEK.len() - first) % WEEK.len();
+            Ok((first..=first + length).map(|place| WEEK[place % WEEK.len()]).collect())
+        }
+        _ => refuse(format!("`{text}` is not a day of the week"), "write Monday or Mon, or Mon-Fri for days in a row"),
+    }
+}
+
+/// The place of a day in the week.
+fn day(text: &str) -> Option<usize> {
+    WEEK.iter().position(|day| {
+        let name = day.as_str();
+        text.eq_ignore_ascii_case(name) || text.eq_ignore_ascii_case(&name[..3])
+    })
+}
+
 /// The attribute that a `when` entry speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
+    /// Ours, not Istio's.
+    DayOfWeek,
     DestinationIp,
     DestinationPort,
     /// Documented by Istio, and needs a proxy that reads requests.
@@ -124,6 +173,8 @@ pub(super) enum Key {
     SourceNamespace,
     SourcePrincipal,
     SourceServiceAccount,
+    /// Ours, not Istio's.
+    TimeOfDay,
 }
 
 /// Reads a `when` key. A key that Istio does not document is a mistake, and not merely L7.
@@ -132,6 +183,8 @@ pub(super) fn key(text: &str) -> Checked<Key> {
         text.strip_prefix(head).is_some_and(|rest| rest.len() > 2 && rest.starts_with('[') && rest.ends_with(']'))
     };
     Ok(match text {
+        "custom.day_of_week" => Key::DayOfWeek,
+        "custom.time_of_day" => Key::TimeOfDay,
         "destination.ip" => Key::DestinationIp,
         "destination.port" => Key::DestinationPort,
         "source.ip" => Key::SourceIp,
@@ -149,7 +202,7 @@ pub(super) fn key(text: &str) -> Checked<Key> {
             return refuse(
                 format!("`{text}` is not an attribute of Istio's list"),
                 "use source.ip, source.namespace, source.principal, source.serviceAccount, destination.ip, \
-                 destination.port, or one that a waypoint judges, such as request.headers[NAME]",
+                 destination.port, custom.time_of_day, custom.day_of_week, or one that a waypoint judges, such as request.headers[NAME]",
             );
         }
     })

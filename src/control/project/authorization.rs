@@ -25,7 +25,7 @@ pub(super) fn convert(key: &NamespacedName, object: &AuthorizationPolicy, settin
     let mut judged_here = true;
     let (policy, selector) = match authorization::parse(object) {
         Ok(parsed) => {
-            let policy = notes.parsed(&parsed, settings);
+            let policy = notes.parsed(object, &parsed, settings);
             judged_here = !parsed.has_targets;
             (policy, parsed.selector)
         }
@@ -34,12 +34,11 @@ pub(super) fn convert(key: &NamespacedName, object: &AuthorizationPolicy, settin
             let (selector, _) = split_selector(object.spec.selector.as_ref());
             let effect = "nothing is allowed by it as an ALLOW policy, and nothing denied as another";
             notes.add(Level::NotEnforced, Reason::Invalid, format!("{}; until then {effect}", problems.join("; ")));
-            // Closed, not open: what an ALLOW policy covers is refused until it is mended.
-            let policy = (object.spec.action == Action::Allow).then(|| Policy {
-                key: key.clone(),
-                scope: scope(selector.as_ref(), key, settings),
-                action: policy::Action::Allow,
-                groups: Vec::new(),
+            // Closed, not open: what an ALLOW policy covers is refused until it is mended. One that would not be
+            // enforced here without its mistake closes nothing.
+            let enforced = !authorization::is_dry_run(object) && !authorization::has_targets(&object.spec);
+            let policy = (object.spec.action == Action::Allow && enforced).then(|| {
+                Policy::new(key.clone(), scope(selector.as_ref(), key, settings), policy::Action::Allow, Vec::new())
             });
             (policy, selector)
         }
@@ -73,17 +72,16 @@ impl Notes<'_> {
         self.statuses.push(Status { kind: KIND, key: self.key.clone(), level, reason, message });
     }
 
-    fn parsed(&mut self, parsed: &Authorization, settings: &Settings) -> Option<Policy> {
+    fn parsed(&mut self, object: &AuthorizationPolicy, parsed: &Authorization, settings: &Settings) -> Option<Policy> {
         for doubt in &parsed.doubts {
             self.add(Level::Warning, Reason::NeverMatches, doubt.clone());
         }
-        if parsed.dry_run {
-            self.add(
-                Level::NotEnforced,
-                Reason::DryRun,
-                format!("it has the annotation {}; remove that to enforce it", authorization::DRY_RUN),
+        if let Some(text) = authorization::unreadable_dry_run(object) {
+            let message = format!(
+                "its annotation {} is `{text}`, which is neither true nor false, so it is enforced; write true or false",
+                authorization::DRY_RUN
             );
-            return None;
+            self.add(Level::Warning, Reason::DryRunUnreadable, message);
         }
         // A waypoint judges it, and which one is known when all are (`waypoint::targets`).
         if parsed.has_targets {
@@ -92,13 +90,28 @@ impl Notes<'_> {
         let action = match parsed.action {
             Action::Allow => policy::Action::Allow,
             Action::Deny => policy::Action::Deny,
-            Action::Audit | Action::Custom => {
-                let name = if parsed.action == Action::Audit { "AUDIT" } else { "CUSTOM" };
-                let message = format!("action {name} needs a waypoint; use ALLOW or DENY to have it judged at L4");
-                self.add(Level::NotEnforced, Reason::ActionUnsupported, message);
+            Action::Audit => policy::Action::Audit,
+            Action::Custom => {
+                let message = "action CUSTOM asks a provider, which L4 does not; use ALLOW or DENY, or a waypoint";
+                self.add(Level::NotEnforced, Reason::ActionUnsupported, message.to_owned());
                 return None;
             }
         };
+        let dry_run = parsed.dry_run && action != policy::Action::Audit;
+        if dry_run {
+            let message = format!(
+                "it is tried out: what it would have done is counted and logged; remove the annotation {} to enforce it",
+                authorization::DRY_RUN
+            );
+            self.add(Level::NotEnforced, Reason::DryRun, message);
+        }
+        if let Some(problem) = authorization::check_zone(object) {
+            let effect = match action {
+                policy::Action::Allow | policy::Action::Audit => "rules with a time condition never match",
+                policy::Action::Deny => "it denies at all times",
+            };
+            self.add(Level::Warning, Reason::UnknownTimezone, format!("{problem}; until then {effect}"));
+        }
         let scope = scope(parsed.selector.as_ref(), self.key, settings);
         if parsed.selector_is_empty {
             let covers = match scope {
@@ -114,16 +127,25 @@ impl Notes<'_> {
             );
         }
         let narrowed = match action {
-            policy::Action::Allow => narrow::allow(&parsed.rules),
+            // An AUDIT rule that were kept in part would count what nobody asked for.
+            policy::Action::Allow | policy::Action::Audit => narrow::whole(&parsed.rules),
             policy::Action::Deny => narrow::deny(&parsed.rules),
         };
-        self.narrowed(&narrowed);
-        Some(Policy { key: self.key.clone(), scope, action, groups: narrowed.groups })
+        self.narrowed(&narrowed, action);
+        if action == policy::Action::Audit && self.statuses.is_empty() {
+            self.add(Level::Info, Reason::Accepted, "counted and logged; AUDIT refuses nothing".to_owned());
+        }
+        let zone = parsed.zone.clone();
+        Some(Policy { dry_run, zone, ..Policy::new(self.key.clone(), scope, action, narrowed.groups) })
     }
 
-    fn narrowed(&mut self, narrowed: &narrow::Narrowed) {
+    fn narrowed(&mut self, narrowed: &narrow::Narrowed, action: policy::Action) {
         const MEND: &str = "use a waypoint for L7, or L4 fields only";
-        if !narrowed.dropped.is_empty() {
+        if !narrowed.dropped.is_empty() && action == policy::Action::Audit {
+            let message =
+                format!("AUDIT rules with L7 parts count nothing at L4: {}; {MEND}", narrowed.dropped.join("; "));
+            self.add(Level::Warning, Reason::Layer7AuditDropped, message);
+        } else if !narrowed.dropped.is_empty() {
             let rest = if narrowed.groups.is_empty() { ", and with no rule left it allows nothing" } else { "" };
             let message =
                 format!("ALLOW rules with L7 parts never match at L4: {}{rest}; {MEND}", narrowed.dropped.join("; "));

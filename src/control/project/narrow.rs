@@ -1,6 +1,6 @@
 //! Narrowing of rules to what L4 can judge, always to the safe side.
 //!
-//! An ALLOW rule with any L7 part never matches: it is dropped. A DENY rule loses its L7 parts and
+//! An ALLOW or AUDIT rule with any L7 part never matches: it is dropped. A DENY rule loses its L7 parts and
 //! so denies more. A source, operation or condition that is nothing but L7 would, without it, mean
 //! "any": taken alone that would deny everything, which its author did not write. So a rule is read
 //! in disjunctive form, one alternative of each clause at a time: what still says something is
@@ -18,7 +18,7 @@ use crate::model::policy::{Clause, Group, Match};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Narrowed {
     pub groups: Vec<Group>,
-    /// ALLOW rules that never match, with the fields that are to blame.
+    /// ALLOW and AUDIT rules that never match, with the fields that are to blame.
     pub dropped: Vec<String>,
     /// DENY rules that deny more than was written, with the fields that were lost.
     pub widened: Vec<String>,
@@ -26,7 +26,8 @@ pub(super) struct Narrowed {
     pub lost: Vec<String>,
 }
 
-pub(super) fn allow(rules: &[Rule]) -> Narrowed {
+/// Keeps the rules that L4 can judge as they are, for ALLOW and AUDIT.
+pub(super) fn whole(rules: &[Rule]) -> Narrowed {
     let mut narrowed = Narrowed::default();
     for (number, rule) in (0_u32..).zip(rules) {
         let fields = layer7(rule);

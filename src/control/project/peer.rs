@@ -170,7 +170,7 @@ fn group(rule: u32, clauses: Vec<Vec<Match>>) -> Group {
 }
 
 fn deny(key: NamespacedName, groups: Vec<Group>) -> Policy {
-    Policy { key, scope: Scope::Workload, action: Action::Deny, groups }
+    Policy::new(key, Scope::Workload, Action::Deny, groups)
 }
 
 fn static_key(settings: &Settings) -> NamespacedName {

@@ -33,7 +33,7 @@ pub enum Reason {
     Accepted,
     /// A policy's target has no waypoint that would judge it.
     AncestorNotBound,
-    /// CUSTOM or AUDIT.
+    /// CUSTOM.
     ActionUnsupported,
     /// A ServiceEntry's host was given an address, or there is none left.
     Allocated,
@@ -46,10 +46,14 @@ pub enum Reason {
     /// A service that only its namespace sees names another namespace's waypoint.
     CrossNamespaceWaypointForbidden,
     DryRun,
+    /// The dry-run annotation is neither true nor false.
+    DryRunUnreadable,
     EmptySelector,
     Invalid,
     /// ALLOW rules with L7 parts never match.
     Layer7AllowDropped,
+    /// AUDIT rules with L7 parts count nothing.
+    Layer7AuditDropped,
     /// DENY rules lost their L7 parts and deny more.
     Layer7DenyWidened,
     /// DENY rules that are nothing but L7.
@@ -67,6 +71,8 @@ pub enum Reason {
     Shadowed,
     /// A policy's target does not exist.
     TargetNotFound,
+    /// The time zone is not in this release's database.
+    UnknownTimezone,
     /// The waypoint is for services and this is a workload, or the other way round.
     UnsupportedTrafficType,
     /// Calls go through a waypoint, or a waypoint judges the policy.
@@ -132,9 +138,11 @@ impl Reason {
             Self::Conflict => "Conflict",
             Self::CrossNamespaceWaypointForbidden => "CrossNamespaceWaypointForbidden",
             Self::DryRun => "DryRun",
+            Self::DryRunUnreadable => "DryRunUnreadable",
             Self::EmptySelector => "EmptySelector",
             Self::Invalid => "Invalid",
             Self::Layer7AllowDropped => "Layer7AllowDropped",
+            Self::Layer7AuditDropped => "Layer7AuditDropped",
             Self::Layer7DenyWidened => "Layer7DenyWidened",
             Self::Layer7Only => "Layer7Only",
             Self::NeverMatches => "NeverMatches",
@@ -144,6 +152,7 @@ impl Reason {
             Self::RootSelector => "RootSelector",
             Self::Shadowed => "Shadowed",
             Self::TargetNotFound => "TargetNotFound",
+            Self::UnknownTimezone => "UnknownTimezone",
             Self::UnsupportedTrafficType => "UnsupportedTrafficType",
             Self::WaypointAccepted => "WaypointAccepted",
             Self::WaypointEnforced => "WaypointEnforced",

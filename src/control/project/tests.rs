@@ -213,7 +213,7 @@ proptest! {
             let levels = [ports.get(&port).copied(), own.as_ref().and_then(|(mode, _)| *mode), namespace, mesh];
             let allowed = |peer| {
                 let destination = SocketAddr::new(target.addresses[0], port);
-                evaluate(&Request { peer, source: target.addresses[0], destination }, &applicable).is_allow()
+                evaluate(&Request { peer, source: target.addresses[0], destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow()
             };
             prop_assert_eq!(allowed(None), !is_strict(&levels), "port {} of {}", port, text);
             prop_assert!(allowed(Some(&peer)));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -141,7 +142,8 @@ async fn dial(pod: &PodProxy, peers: &Peers, destination: SocketAddr) -> Result<
         Inbound::Loop => return Err(Failure::Loop),
         Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
     };
-    let request = Request { peer: Some(&peers.identity), source: peers.client.ip(), destination };
+    let request =
+        Request { peer: Some(&peers.identity), source: peers.client.ip(), destination, now: SystemTime::now() };
     let permit = pod.admit(&request).await?;
     pod.dial_app(permit, to, peers.client.ip()).await
 }

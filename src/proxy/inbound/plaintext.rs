@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -49,7 +50,8 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
                 Inbound::Loop => return Err(Failure::Loop),
                 Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
             };
-            let permit = pod.admit(&Request { peer: None, source: client.ip(), destination }).await?;
+            let request = Request { peer: None, source: client.ip(), destination, now: SystemTime::now() };
+            let permit = pod.admit(&request).await?;
             pod.dial_app(permit, to, client.ip()).await
         });
         unless_ended(&[&connection], dial).await

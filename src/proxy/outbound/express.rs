@@ -3,6 +3,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::TcpStream;
 
@@ -76,7 +77,8 @@ async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Res
     if neighbour.is_closing() {
         return Err(Failure::Drained);
     }
-    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination: to };
+    let now = SystemTime::now();
+    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination: to, now };
     let permit = neighbour.admit(&request).await?;
     neighbour.dial_app(permit, to, client.ip()).await
 }

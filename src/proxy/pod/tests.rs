@@ -1,11 +1,17 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
 use super::*;
 use crate::identity::certs;
 use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::mesh;
+use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope};
+use crate::model::schedule::TimeRange;
 use crate::proxy::connections::{Connection, Facts};
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::relay::Meter;
 use crate::proxy::report::Report;
+use crate::proxy::revoke;
 use crate::proxy::shared::{Config, LocalPods};
 use crate::runtime::Panics;
 use crate::sys::splice::PipePool;
@@ -23,6 +29,10 @@ impl CertSource for Away {
 
 fn shared() -> Arc<Shared> {
     let (_, mesh) = mesh::channel();
+    shared_with(mesh)
+}
+
+fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
     let force = CancellationToken::new();
     Arc::new(Shared {
         config: Config {
@@ -152,6 +162,62 @@ async fn a_successor_at_the_same_address_hides_nobody_from_revocation() {
     old.close(Duration::ZERO).await;
     assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &new)));
     assert_eq!(shared.local.all().len(), 1);
+}
+
+/// Begins a minute before 18:00 with a policy that allows from 08:00 to 18:00; after ten seconds the clock is set
+/// forward by `skew`. How long a connection lives.
+async fn life(action: Action, skew: Duration) -> Duration {
+    let (mut writer, reader) = mesh::channel();
+    let shared = shared_with(reader);
+    let (cart, _) = start(&shared, "cart");
+    let workload = Workload {
+        uid: "w".into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        addresses: vec![address().ip()],
+        ..Workload::default()
+    };
+    let times = vec![TimeRange::new(8 * 60, 18 * 60).unwrap()];
+    // An ALLOW of the window, or a DENY of what is without it.
+    let fields = match action {
+        Action::Allow => Match { times, ..Match::default() },
+        _ => Match { not_times: times, ..Match::default() },
+    };
+    let groups = vec![Group { rule: 0, clauses: vec![Clause { matches: vec![fields] }] }];
+    let key = crate::model::name::NamespacedName::new("shop", "office");
+    let policies = vec![Policy::new(key, Scope::Namespace, action, groups)];
+    writer.replace(mesh::State { workloads: vec![workload], policies, ..mesh::State::default() });
+
+    let (opened, set) = (Instant::now(), AtomicU64::new(0));
+    let clock =
+        || UNIX_EPOCH + Duration::from_secs(17 * 3600 + 59 * 60 + set.load(Ordering::Relaxed)) + opened.elapsed();
+    let arrived = cart.arrived().register(Connection::new(facts(), opened, Arc::new(Meter::default())));
+    let stop = CancellationToken::new();
+    let hand = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        set.store(skew.as_secs(), Ordering::Relaxed);
+        arrived.ended().await.reason()
+    };
+    tokio::select! {
+        () = revoke::follow(&shared, stop.clone(), clock) => panic!("nobody stopped it"),
+        reason = hand => assert_eq!(reason, "policy_changed"),
+        () = tokio::time::sleep(Duration::from_secs(3600)) => panic!("it lives on"),
+    }
+    opened.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_closes_ends_what_it_allowed() {
+    for action in [Action::Allow, Action::Deny] {
+        let lived = life(action, Duration::ZERO).await;
+        assert!((Duration::from_secs(60)..Duration::from_millis(60_100)).contains(&lived), "{lived:?}");
+        // Somebody set the clock to the evening: seen when the sleep ends.
+        let lived = life(action, Duration::from_secs(4 * 3600)).await;
+        assert!((Duration::from_secs(10)..Duration::from_millis(60_100)).contains(&lived), "{lived:?}");
+        // Set forward to eleven minutes before the next day's end: the window is open then, too, and closes by that clock.
+        let lived = life(action, Duration::from_secs(23 * 3600 + 3000)).await;
+        assert!((Duration::from_secs(600)..Duration::from_millis(660_100)).contains(&lived), "{lived:?}");
+    }
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ impl Seen {
         let refused = |status, message| NoAnswer { status, message };
         let question =
             Question::from_query(query).map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
-        let answered = answer(&question, &self.shared.config.network, &self.shared.mesh.view());
+        let answered = answer(&question, &self.shared.config.network, &self.shared.mesh.view(), SystemTime::now());
         let answered = answered.map_err(|error| {
             let status = match error.flaw {
                 Flaw::Unknown => StatusCode::NOT_FOUND,
@@ -220,6 +220,8 @@ impl Seen {
                 "namespace": &*policy.key.namespace,
                 "scope": format!("{:?}", policy.scope),
                 "action": format!("{:?}", policy.action),
+                "dryRun": policy.dry_run,
+                "timezone": policy.zone.name(),
                 "groups": policy.groups.len(),
             })
         };

@@ -109,6 +109,8 @@ declare! {
         "Pods of this node by state";
     POLICIES_NOT_ENFORCED: Gauges Gauge "culvert_policies_not_enforced" &[],
         "Policies of which nothing can be enforced at this layer";
+    POLICY_OBSERVATIONS: Counters Counter "culvert_policy_observations_total" &["policy", "source_principal", "action", "outcome", "decision"],
+        "Connections on which a policy that decides nothing fired: AUDIT, and dry runs; outcome is audited, would_allow or would_deny, decision what became of the connection (allowed, refused)";
     REFUSALS: Counters Counter "culvert_refusals_total" &["reporter", "reason", "policy"],
         "Connections refused; policy is empty when none decided";
     TASK_PANICS: Counters Counter "culvert_task_panics_total" &[],

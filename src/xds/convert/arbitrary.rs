@@ -12,10 +12,12 @@ use proptest::sample::select;
 use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::name::NamespacedName;
 use crate::model::policy::{self, Action, Clause, Group, Match, Policy, ServiceAccountMatch, StringMatch};
+use crate::model::schedule::{DAY, TimeRange, WEEK};
 use crate::model::service::{
     Affinity, AppProtocol, Balancing, IpFamilies, Mode, Scope, Service, ServicePort, VirtualAddress, Visibility,
 };
 use crate::model::spiffe::Identity;
+use crate::model::timezone::Zone;
 use crate::model::workload::{ApplicationTunnel, Kind, Locality, ServiceMembership, Tunnel, Workload};
 
 /// Any text, also empty.
@@ -156,7 +158,7 @@ fn balancing() -> impl Strategy<Value = Balancing> {
 
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let scope = select(vec![policy::Scope::Global, policy::Scope::Namespace, policy::Scope::Workload]);
-    let action = select(vec![Action::Allow, Action::Deny]);
+    let action = select(vec![Action::Allow, Action::Audit, Action::Deny]);
     let clause = vec(matching(), 0..3).prop_map(|matches| Clause { matches });
     let rule = prop_oneof![0_u32..3, any::<u32>()];
     let group = (rule, vec(clause, 0..3)).prop_map(|(rule, clauses)| Group { rule, clauses });
@@ -167,10 +169,28 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         }
         groups
     });
-    (key(), scope, action, groups).prop_map(|(key, scope, action, groups)| Policy { key, scope, action, groups })
+    let zone = select(vec!["UTC", "Asia/Kolkata", "Not/Known"]);
+    (key(), scope, action, any::<bool>(), zone, groups).prop_map(|(key, scope, action, tried, zone, groups)| Policy {
+        key,
+        scope,
+        action,
+        dry_run: tried && action != Action::Audit,
+        zone: Zone::named(zone),
+        groups,
+    })
 }
 
+/// With conditions of time in one of four.
 fn matching() -> impl Strategy<Value = Match> {
+    let range = || (0..DAY, 0..=DAY).prop_filter_map("two ends", |(from, to)| TimeRange::new(from, to));
+    let days = || vec(select(WEEK.to_vec()), 0..2);
+    let timed = (plain(), vec(range(), 0..2), vec(range(), 0..2), days(), days());
+    let timed =
+        timed.prop_map(|(plain, times, not_times, days, not_days)| Match { times, not_times, days, not_days, ..plain });
+    prop_oneof![3 => plain(), 1 => timed]
+}
+
+fn plain() -> impl Strategy<Value = Match> {
     let string = || {
         let pattern = prop_oneof![
             text().prop_map(StringMatch::Exact),
@@ -208,6 +228,7 @@ fn matching() -> impl Strategy<Value = Match> {
                 not_destination_ips,
                 destination_ports,
                 not_destination_ports,
+                ..Match::default()
             }
         },
     )

@@ -6,7 +6,7 @@
 
 use prost::Message;
 
-use crate::proto::extension::{RuleNumbers, SessionAffinity};
+use crate::proto::extension::{Audit, RuleNumbers, SessionAffinity, TimeZone, TimedMatch};
 use crate::proto::google::Any;
 use crate::proto::workload::Extension;
 
@@ -21,12 +21,24 @@ pub(super) trait Own: Message + Default {
     const FULL_NAME: &'static str;
 }
 
+impl Own for Audit {
+    const FULL_NAME: &'static str = "culvert.v1.Audit";
+}
+
 impl Own for RuleNumbers {
     const FULL_NAME: &'static str = "culvert.v1.RuleNumbers";
 }
 
 impl Own for SessionAffinity {
     const FULL_NAME: &'static str = "culvert.v1.SessionAffinity";
+}
+
+impl Own for TimeZone {
+    const FULL_NAME: &'static str = "culvert.v1.TimeZone";
+}
+
+impl Own for TimedMatch {
+    const FULL_NAME: &'static str = "culvert.v1.TimedMatch";
 }
 
 pub(super) fn pack<T: Own>(message: &T) -> Extension {

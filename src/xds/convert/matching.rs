@@ -3,6 +3,8 @@
 //! A match holds when all of its lists do. Without an element a positive list holds less often and a `not_` list more
 //! often, so an element may be left out only of a `not_` list, and only where firing more is the safe side: in a DENY.
 
+mod timed;
+
 use ipnet::IpNet;
 
 use crate::model::policy::{Action, Match, ServiceAccountMatch, StringMatch};
@@ -11,8 +13,14 @@ use crate::proto::security::StringMatchMatchType as Pattern;
 
 use super::outcome::{Checked, Fault, LeftOut, each, port};
 use super::{address, extension};
+use crate::proto::extension::TimedMatch;
 
-pub(super) fn encode(m: &Match) -> wire::Match {
+pub(super) fn encode(m: &Match, action: Action) -> wire::Match {
+    let plain = encode_plain(m);
+    timed::encode(m, plain, action)
+}
+
+fn encode_plain(m: &Match) -> wire::Match {
     let Match {
         namespaces,
         not_namespaces,
@@ -26,6 +34,11 @@ pub(super) fn encode(m: &Match) -> wire::Match {
         not_destination_ips,
         destination_ports,
         not_destination_ports,
+        // In an extension, see `timed`.
+        times: _,
+        not_times: _,
+        days: _,
+        not_days: _,
     } = m;
     let strings = |list: &[StringMatch]| list.iter().map(encode_string).collect();
     let accounts = |list: &[ServiceAccountMatch]| list.iter().map(encode_account).collect();
@@ -50,6 +63,13 @@ pub(super) fn encode(m: &Match) -> wire::Match {
 
 /// An error says that the match must not stand: an ALLOW loses its group, a DENY is refused.
 pub(super) fn decode(message: wire::Match, action: Action) -> Checked<(Match, LeftOut)> {
+    match extension::find::<TimedMatch>(&message.extensions)? {
+        Some(timed) => timed::decode(timed, action),
+        None => decode_plain(message, action),
+    }
+}
+
+fn decode_plain(message: wire::Match, action: Action) -> Checked<(Match, LeftOut)> {
     let wire::Match {
         namespaces,
         not_namespaces,
@@ -79,6 +99,7 @@ pub(super) fn decode(message: wire::Match, action: Action) -> Checked<(Match, Le
         not_destination_ips: lost.each("not_destination_ips", not_destination_ips, decode_net)?,
         destination_ports: each("destination_ports", destination_ports, port)?,
         not_destination_ports: lost.each("not_destination_ports", not_destination_ports, port)?,
+        ..Match::default()
     };
     if let Some(fault) = extension::foreign(&extensions) {
         lost.element(fault)?;
@@ -101,7 +122,7 @@ struct Lost {
 impl Lost {
     fn element(&mut self, fault: Fault) -> Checked<()> {
         match self.action {
-            Action::Allow => Err(fault),
+            Action::Allow | Action::Audit => Err(fault),
             Action::Deny => {
                 self.all.add(fault.clone());
                 self.last = Some(fault);

@@ -2,33 +2,46 @@
 
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Policy, Scope};
-use crate::proto::extension::RuleNumbers;
+use crate::model::timezone::Zone;
+use crate::proto::extension::{Audit, RuleNumbers, TimeZone};
 use crate::proto::security as wire;
 
 use super::outcome::{Checked, Decoded, Fault, LeftOut, Refused, message};
 use super::{extension, matching};
 
 pub fn encode(policy: &Policy) -> wire::Authorization {
-    let Policy { key: NamespacedName { namespace, name }, scope, action, groups } = policy;
+    let Policy { key: NamespacedName { namespace, name }, scope, action, dry_run, zone, groups } = policy;
     let scope = match scope {
         Scope::Global => wire::Scope::Global,
         Scope::Namespace => wire::Scope::Namespace,
         Scope::Workload => wire::Scope::WorkloadSelector,
     };
-    let action = match action {
-        Action::Allow => wire::Action::Allow,
-        Action::Deny => wire::Action::Deny,
+    let all: Vec<_> = groups.iter().map(|group| encode_group(group, *action)).collect();
+    let mut extensions = Vec::new();
+    // Whoever does not know AUDIT is to do nothing with it: a DENY that is only tried out, and has nothing to try.
+    let (plain_action, dry_run, plain) = match action {
+        Action::Allow => (wire::Action::Allow, *dry_run, all),
+        Action::Deny => (wire::Action::Deny, *dry_run, all),
+        Action::Audit => {
+            extensions.push(extension::pack(&Audit { groups: all }));
+            (wire::Action::Deny, true, Vec::new())
+        }
     };
     let in_order = (0_u32..).zip(groups).all(|(index, group)| group.rule == index);
-    let rules = RuleNumbers { rules: groups.iter().map(|group| group.rule).collect() };
+    if !in_order {
+        extensions.push(extension::pack(&RuleNumbers { rules: groups.iter().map(|group| group.rule).collect() }));
+    }
+    if *zone != Zone::utc() {
+        extensions.push(extension::pack(&TimeZone { name: zone.name().to_owned() }));
+    }
     wire::Authorization {
         name: name.as_ref().into(),
         namespace: namespace.as_ref().into(),
         scope: scope.into(),
-        action: action.into(),
-        groups: groups.iter().map(encode_group).collect(),
-        dry_run: false,
-        extensions: (!in_order).then(|| extension::pack(&rules)).into_iter().collect(),
+        action: plain_action.into(),
+        groups: plain,
+        dry_run,
+        extensions,
     }
 }
 
@@ -62,9 +75,11 @@ fn checked(message: wire::Authorization, left_out: &mut LeftOut) -> Checked<Poli
         Ok(wire::Action::Deny) => Action::Deny,
         Err(_) => return Err(Fault::new(action, "0 (ALLOW) and 1 (DENY) are known").within("action")),
     };
-    if dry_run {
-        return Err(Fault::new(dry_run, "a policy that is only tried out is not understood here").within("dry_run"));
-    }
+    let (action, dry_run, groups) = match extension::find::<Audit>(&extensions)? {
+        Some(audit) => (Action::Audit, false, audit.groups),
+        None => (action, dry_run, groups),
+    };
+    let zone = extension::find::<TimeZone>(&extensions)?.map_or_else(Zone::utc, |zone| Zone::named(&zone.name));
     let numbers = rule_numbers(&extensions, groups.len()).unwrap_or_else(|fault| {
         left_out.add(fault);
         None
@@ -78,15 +93,16 @@ fn checked(message: wire::Authorization, left_out: &mut LeftOut) -> Checked<Poli
                 left_out.append(lost, within);
                 kept.push(Group { rule, clauses });
             }
-            (Err(fault), Action::Allow) => left_out.add(within(fault)),
+            (Err(fault), Action::Allow | Action::Audit) => left_out.add(within(fault)),
             (Err(fault), Action::Deny) => return Err(within(fault)),
         }
     }
-    Ok(Policy { key: NamespacedName::new(namespace, name), scope, action, groups: kept })
+    Ok(Policy { key: NamespacedName::new(namespace, name), scope, action, dry_run, zone, groups: kept })
 }
 
-fn encode_group(group: &Group) -> wire::Group {
-    let clause = |clause: &Clause| wire::Rules { matches: clause.matches.iter().map(matching::encode).collect() };
+fn encode_group(group: &Group, action: Action) -> wire::Group {
+    let clause =
+        |clause: &Clause| wire::Rules { matches: clause.matches.iter().map(|m| matching::encode(m, action)).collect() };
     wire::Group { rules: group.clauses.iter().map(clause).collect() }
 }
 

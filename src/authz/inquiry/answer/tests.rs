@@ -34,15 +34,15 @@ fn ask(query: &str) -> Result<Answer, Unanswered> {
                 ..workload("server", "server", Tunnel::Hbone, &["10.0.0.5", "fd00::5"])
             },
         ],
-        policies: vec![Policy {
-            key: NamespacedName::new("demo", "only-client"),
-            scope: Scope::Workload,
-            action: Action::Allow,
-            groups: vec![allowed(client), allowed(six)],
-        }],
+        policies: vec![Policy::new(
+            NamespacedName::new("demo", "only-client"),
+            Scope::Workload,
+            Action::Allow,
+            vec![allowed(client), allowed(six)],
+        )],
         ..State::default()
     });
-    answer(&Question::from_query(query).unwrap(), "", &reader.view())
+    answer(&Question::from_query(query).unwrap(), "", &reader.view(), std::time::UNIX_EPOCH)
 }
 
 #[test]

@@ -50,10 +50,11 @@ fn allows(rule: &Rule, port: u16) -> bool {
 }
 
 fn is_allowed(action: Action, groups: Vec<Group>, port: u16) -> bool {
-    let policy = Policy { key: NamespacedName::new("a", "b"), scope: Scope::Namespace, action, groups };
-    let applicable = Applicable { policies: vec![Arc::new(policy)], missing: Vec::new() };
+    let policy = Policy::new(NamespacedName::new("a", "b"), Scope::Namespace, action, groups);
+    let applicable = Applicable { policies: vec![Arc::new(policy.into())], missing: Vec::new() };
     let address = [10, 0, 0, 1].into();
-    let request = Request { peer: None, source: address, destination: (address, port).into() };
+    let request =
+        Request { peer: None, source: address, destination: (address, port).into(), now: std::time::UNIX_EPOCH };
     matches!(evaluate(&request, &applicable), Decision::Allow(_))
 }
 
@@ -63,7 +64,7 @@ proptest! {
     #[test]
     fn narrowing_is_exactly_the_disjunctive_form(rules in rules()) {
         let denied = deny(&rules);
-        let allowed = allow(&rules);
+        let allowed = whole(&rules);
         for port in 0..5 {
             let wanted = rules.iter().any(|rule| denies(rule, port));
             prop_assert_eq!(!is_allowed(Action::Deny, denied.groups.clone(), port), wanted, "{} {:?}", port, denied.groups);

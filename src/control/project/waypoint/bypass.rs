@@ -151,7 +151,7 @@ struct Policies<'a> {
 impl<'a> Policies<'a> {
     fn build(policies: &'a [Policy]) -> Self {
         let mut built = Self::default();
-        for policy in policies {
+        for policy in policies.iter().filter(|policy| policy.is_enforced()) {
             match policy.scope {
                 Scope::Global => built.global.push(policy),
                 Scope::Namespace => built.namespaces.entry(&policy.key.namespace).or_default().push(policy),

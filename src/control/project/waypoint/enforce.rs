@@ -145,7 +145,7 @@ fn only(key: NamespacedName, identities: &BTreeSet<&Identity>) -> Policy {
     } else {
         vec![Clause { matches: vec![Match { not_principals, ..Match::default() }] }]
     };
-    Policy { key, scope: Scope::Workload, action: Action::Deny, groups: vec![Group { rule: 0, clauses }] }
+    Policy::new(key, Scope::Workload, Action::Deny, vec![Group { rule: 0, clauses }])
 }
 
 fn on_instance(member: &Member<'_>) -> Status {

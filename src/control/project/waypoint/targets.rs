@@ -22,7 +22,7 @@ type Judge = Result<String, (Reason, String)>;
 pub(super) fn statuses(waypoints: &Waypoints<'_>, parties: &Parties<'_>, statuses: &mut Vec<Status>) {
     for (key, object) in &waypoints.index.authorization_policies {
         match authorization::parse(object) {
-            Ok(parsed) if parsed.has_targets && !parsed.dry_run => {}
+            Ok(parsed) if parsed.has_targets => {}
             _ => continue,
         }
         let judges: Vec<_> = targets(&object.spec).map(|target| judge(waypoints, parties, key, target)).collect();

@@ -136,11 +136,9 @@ fn extensions_are_extra() {
 /// A refusal names the rule as it was written, also when rules before it have no group any more, or several.
 #[test]
 fn groups_keep_the_number_of_their_rule() {
-    let policy = |rules: &[u32]| Policy {
-        key: NamespacedName::new("n", "p"),
-        scope: Scope::Namespace,
-        action: Action::Deny,
-        groups: rules.iter().map(|rule| Group { rule: *rule, clauses: Vec::new() }).collect(),
+    let policy = |rules: &[u32]| {
+        let groups = rules.iter().map(|rule| Group { rule: *rule, clauses: Vec::new() });
+        Policy::new(NamespacedName::new("n", "p"), Scope::Namespace, Action::Deny, groups.collect())
     };
     let check = |rules: &[u32], extensions: usize| {
         let message = encode_policy(&policy(rules));

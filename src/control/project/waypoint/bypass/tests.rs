@@ -148,11 +148,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let group = prop::collection::vec(clause, 0..3).prop_map(|clauses| Group { rule: 0, clauses });
     let groups = prop::collection::vec(group, 0..3);
     (prop::sample::select(vec![Action::Allow, Action::Deny]), groups, 0..1000_u32).prop_map(
-        |(action, groups, number)| Policy {
-            key: NamespacedName::new("d", format!("p{number}")),
-            scope: Scope::Namespace,
-            action,
-            groups,
+        |(action, groups, number)| {
+            Policy::new(NamespacedName::new("d", format!("p{number}")), Scope::Namespace, action, groups)
         },
     )
 }
@@ -183,7 +180,7 @@ proptest! {
                 Why::Outside => true,
                 Why::Open { ports, others } => ports.contains(&port) || (*others && !named.contains(&port)),
             });
-            if evaluate(&Request { peer, source, destination }, &applicable).is_allow() {
+            if evaluate(&Request { peer, source, destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow() {
                 prop_assert!(reported, "port {} is open to {:?} from {}", port, peer, source);
             }
         }
