@@ -18,6 +18,7 @@ use crate::model::workload::ApplicationTunnel;
 use super::super::status::{Level, Reason, Status};
 use super::super::{Settings, service, workload};
 use super::admission::Admission;
+use super::apply::{Object, misplaced};
 use super::labels;
 
 /// A Gateway as those see it who name it.
@@ -206,11 +207,8 @@ impl Reader<'_> {
         if let Some(object) =
             self.index.services.get(self.key).filter(|o| o.spec.kind.as_deref() != Some("ExternalName"))
         {
-            let listed = object
-                .spec
-                .ports
-                .iter()
-                .any(|port| service::is_tcp(port.protocol.as_deref()) && port.port == ports::HBONE);
+            let mut tcp = object.spec.ports.iter().filter(|port| service::is_tcp(port.protocol.as_deref()));
+            let listed = tcp.any(|port| port.port == ports::HBONE);
             // A proxy in front of it is called at its own port, which no Service needs to name.
             return if listed || ended_before {
                 Ok(self.at(GatewayDestination::Hostname(service_key(self.key, self.settings))))
@@ -306,6 +304,8 @@ impl Reader<'_> {
         for doubt in std::mem::take(&mut self.doubts) {
             add(Level::Warning, Reason::Invalid, doubt);
         }
+        let object = Object { kind: KIND, key: self.key, meta: &self.object.metadata };
+        statuses.extend(misplaced(object, &[labels::FOR]));
     }
 }
 

@@ -17,9 +17,7 @@ impl Waypoints<'_> {
     /// An enrolled pod keeps what enrolment gave it: our listener is in front of whatever it has itself.
     pub(super) fn mark(&self, pod: &IndexedPod, workload: &mut Workload) -> bool {
         let waypoint = self.of_instance(pod);
-        let label = pod.object.metadata.labels.get(labels::TUNNEL);
-        let says_so = label.is_some_and(|list| list.split(',').any(|word| word.trim() == "http"));
-        if !self.index.membership(&pod.pod).is_in() && (says_so || waypoint.is_some_and(|waypoint| waypoint.native)) {
+        if !self.index.membership(&pod.pod).is_in() && waypoint.is_some_and(|waypoint| waypoint.native) {
             workload.tunnel = Tunnel::Hbone;
             workload.native_tunnel = true;
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns: what labels and annotations about waypoints mean, and a status for each that does not do what it says. A
 //! waypoint that was named and cannot be used is an address that nobody answers to, so that callers refuse; Istio lets
-//! them go round it (`docs/decisions/0015`). Never: the road to a waypoint, which is `route`'s.
+//! them go round it (`docs/decisions/0017`). Never: the road to a waypoint, which is `route`'s.
 
 mod admission;
 mod apply;
@@ -10,6 +10,7 @@ mod bind;
 mod bypass;
 mod declared;
 mod enforce;
+mod entries;
 mod instance;
 mod labels;
 mod targets;

@@ -37,7 +37,7 @@ fn targets(spec: &AuthorizationSpec) -> impl Iterator<Item = &TargetReference> {
 
 /// Istio's rule for several targets: one reason for all of them.
 fn together(judges: &[Judge]) -> (Level, Reason, String) {
-    const MEND: &str = "use a selector to have it judged at L4";
+    const MEND: &str = "or use a selector to have it judged at L4";
     let judged: Vec<_> = judges.iter().filter_map(|judge| judge.as_ref().ok().cloned()).collect();
     let lost: Vec<_> = judges.iter().filter_map(|judge| judge.as_ref().err()).collect();
     let why = lost.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");

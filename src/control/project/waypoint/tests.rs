@@ -27,7 +27,7 @@ pub(super) fn pod(name: &str, last: u8, labels: &str) -> String {
 pub(super) fn service(name: &str, labels: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: d, labels: {{{labels}}}}}\n\
-         spec: {{clusterIP: 10.96.0.1, selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
+         spec: {{clusterIP: None, selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n"
     )
 }
 
@@ -52,7 +52,7 @@ pub(super) fn waypoint(name: &str, last: u8, labels: &str) -> String {
 pub(super) fn own(name: &str, port: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: d}}\n\
-         spec: {{clusterIP: 10.96.0.9, selector: {{gateway.networking.k8s.io/gateway-name: {name}}}, ports: [{{port: {port}}}]}}\n"
+         spec: {{clusterIP: None, selector: {{gateway.networking.k8s.io/gateway-name: {name}}}, ports: [{{port: {port}}}]}}\n"
     )
 }
 
@@ -414,6 +414,18 @@ fn a_waypoints_own_have_none() {
 }
 
 #[test]
+fn a_label_that_is_an_annotation_does_nothing_and_says_so() {
+    let moved = |text: String| text.replace("labels: {istio.io/", "annotations: {istio.io/");
+    let ignored = |kind: &str| format!("!! {kind} WaypointIgnored");
+    check(&moved(service("s", USE)), &[&ignored("Service d/s")]);
+    check(&moved(namespace("d", USE)), &[&ignored("Namespace d")]);
+    let pod =
+        pod("a", 1, "").replace("namespace: d,", "namespace: d, annotations: {culvert.dev/enforce-waypoint: 'true'},");
+    check(&pod, &[&ignored("Pod d/a")]);
+    check(&moved(waypoint("wp", 9, "istio.io/waypoint-for: all")), &[&ignored("Gateway d/wp")]);
+}
+
+#[test]
 fn how_a_waypoints_hbone_ends() {
     let speaks = "istio.io/dataplane-mode: none, networking.istio.io/tunnel: 'a, http'";
     let sandwich = |binding: &str| {
@@ -520,4 +532,52 @@ fn who_judges_a_policy_with_targets() {
         assert_eq!((told.level, told.reason), wanted, "{told}");
         says(&projection, "AuthorizationPolicy", part);
     }
+}
+
+#[test]
+fn entries_are_bound_like_services_and_pods() {
+    let entry = |kind: &str, name: &str, labels: &str, spec: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: {kind}\n\
+             metadata: {{name: {name}, namespace: d, labels: {{{labels}}}}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let spec = |host: &str, labels: &str| {
+        format!(
+            "hosts: [{host}], addresses: [10.96.9.9], resolution: STATIC, ports: [{{number: 80, name: http}}], \
+             endpoints: [{{address: 10.5.0.1, labels: {{{labels}}}}}]"
+        )
+    };
+    let all = waypoint("wp", 9, "istio.io/waypoint-for: all");
+    let has = |text: &str, wanted: &[&str], unwanted: &str| {
+        let facts = facts(&projected(text));
+        assert!(wanted.iter().all(|fact| facts.contains(&(*fact).to_owned())), "{wanted:?} in {facts:#?}");
+        assert!(unwanted.is_empty() || !facts.iter().any(|fact| fact.contains(unwanted)), "{unwanted} in {facts:#?}");
+    };
+    // Its own labels for the service, those of the endpoint for the endpoint.
+    let named = |labels: &str, endpoint: &str| {
+        all.clone() + &entry("ServiceEntry", "e", labels, &spec("Api.example.com", endpoint))
+    };
+    has(&named(USE, ""), &["svc e > d/wp.d", "ServiceEntry d/e WaypointAccepted"], "pod e");
+    has(&named("", USE), &["pod e > d/wp.d"], "svc e");
+    // Labels of the object, then of its spec.
+    let address = "address: 10.6.0.1";
+    let machine = |labels: &str, spec: &str| {
+        all.clone() + &entry("WorkloadEntry", "w", labels, &format!("{address}, labels: {{{spec}}}"))
+    };
+    has(&machine(USE, "istio.io/use-waypoint: none"), &["pod w > d/wp.d", "WorkloadEntry d/w WaypointAccepted"], "");
+    has(&machine("", USE), &["pod w > d/wp.d"], "");
+    has(
+        &machine("", "istio.io/use-waypoint: gone"),
+        &["pod w > d/unusable_gone.d", "! WorkloadEntry d/w WaypointIsNotReady"],
+        "",
+    );
+    // A host that a Service has is the Service's, with its labels.
+    let both = all.clone() + &service("s", "") + &entry("ServiceEntry", "s", USE, &spec("s.d.svc.cluster.local", ""));
+    has(&both, &[], "svc s");
+    // Nobody but the waypoint may connect to an endpoint: it is outside of the mesh, and that is told.
+    has(&named(&format!("{USE}, culvert.dev/enforce-waypoint: 'true'"), ""), &["!! ServiceEntry d/e NotEnrolled"], "");
+    let policy = "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: d}\n\
+                  spec: {targetRefs: [{group: networking.istio.io, kind: ServiceEntry, name: e}]}\n";
+    has(&(named(USE, "") + policy), &["AuthorizationPolicy d/p WaypointAccepted"], "");
 }
