@@ -28,6 +28,8 @@ use super::{claims, kubernetes};
 pub(in crate::control::project) struct Services<'a> {
     /// Namespace → services, in order of host names.
     by_namespace: BTreeMap<Arc<str>, Vec<Declared<'a>>>,
+    /// Kind and key of an object → its services' places in the list of its namespace.
+    by_object: BTreeMap<(&'static str, NamespacedName), Vec<usize>>,
     entries: Vec<Arc<Entry<'a>>>,
     slices: Slices<'a>,
 }
@@ -82,11 +84,15 @@ impl<'a> Services<'a> {
         claims::addresses(&mut all, &mut notes);
         claims::allocate(&mut all, &mut notes);
         statuses.extend(notes.into_statuses());
-        let mut by_namespace: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut by_namespace: BTreeMap<_, Vec<Declared<'a>>> = BTreeMap::new();
+        let mut by_object: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for declared in all {
-            by_namespace.entry(Arc::clone(&declared.model.namespace)).or_default().push(declared);
+            let list = by_namespace.entry(Arc::clone(&declared.model.namespace)).or_default();
+            let (kind, key) = declared.object();
+            by_object.entry((kind, key.clone())).or_default().push(list.len());
+            list.push(declared);
         }
-        Self { by_namespace, entries, slices: Slices::build(index) }
+        Self { by_namespace, by_object, entries, slices: Slices::build(index) }
     }
 
     /// The services that a pod is an endpoint of, each once, in order of host names.
@@ -131,9 +137,9 @@ impl<'a> Services<'a> {
         of: &Entry<'_>,
         named: &NamedPorts<'_>,
     ) -> Vec<ServiceMembership> {
-        self.of(&of.key.namespace, |source| match source {
-            Source::Entry(entry) if entry.key == of.key => Some(entry_at_entry(&entry.ports, named)),
-            Source::Entry(_) | Source::Kubernetes { .. } => None,
+        self.of_object(SERVICE_ENTRY, &of.key, |source| match source {
+            Source::Entry(entry) => Some(entry_at_entry(&entry.ports, named)),
+            Source::Kubernetes { .. } => None,
         })
     }
 
@@ -143,18 +149,26 @@ impl<'a> Services<'a> {
         service: &NamespacedName,
         slice: &EndpointSlice,
     ) -> Vec<ServiceMembership> {
-        self.of(&service.namespace, |source| match source {
-            Source::Kubernetes { key, ports, .. } if *key == service => Some(service_at_slices(ports, [slice])),
-            Source::Entry(_) | Source::Kubernetes { .. } => None,
+        self.of_object(SERVICE, service, |source| match source {
+            Source::Kubernetes { ports, .. } => Some(service_at_slices(ports, [slice])),
+            Source::Entry(_) => None,
         })
     }
 
     fn of(&self, namespace: &str, ports: impl Fn(&Source<'a>) -> Option<Ports>) -> Vec<ServiceMembership> {
         let candidates = self.by_namespace.get(namespace).into_iter().flatten();
-        let member = |declared: &Declared<'a>| {
-            Some(ServiceMembership { ports: ports(&declared.source)?, service: declared.model.key() })
-        };
-        candidates.filter_map(member).collect()
+        candidates.filter_map(|declared| declared.member(&ports)).collect()
+    }
+
+    fn of_object(
+        &self,
+        kind: &'static str,
+        key: &NamespacedName,
+        ports: impl Fn(&Source<'a>) -> Option<Ports>,
+    ) -> Vec<ServiceMembership> {
+        let places = self.by_object.get(&(kind, key.clone())).into_iter().flatten();
+        let list = self.by_namespace.get(&key.namespace);
+        places.filter_map(|place| list?.get(*place)?.member(&ports)).collect()
     }
 
     /// A slice names the pod as not ready.
@@ -181,7 +195,11 @@ impl<'a> Services<'a> {
 
 // === impl Declared ===
 
-impl Declared<'_> {
+impl<'a> Declared<'a> {
+    fn member(&self, ports: impl Fn(&Source<'a>) -> Option<Ports>) -> Option<ServiceMembership> {
+        Some(ServiceMembership { ports: ports(&self.source)?, service: self.model.key() })
+    }
+
     /// Smaller keeps what two claim: Services before ServiceEntries, then the oldest, then the first in order of keys.
     pub(super) fn age(&self) -> (bool, Option<OffsetDateTime>, &NamespacedName) {
         (matches!(self.source, Source::Entry(_)), self.created, self.object().1)
