@@ -196,7 +196,7 @@ fn moment() -> impl Strategy<Value = SystemTime> {
     (1..1344_u64, 0..2_u64).prop_map(|(quarter, before)| UNIX_EPOCH + Duration::from_secs(quarter * 900 - before))
 }
 
-pub(super) pub(super) fn a_policy(groups: std::ops::Range<usize>) -> impl Strategy<Value = Policy> {
+pub(super) fn a_policy(groups: std::ops::Range<usize>) -> impl Strategy<Value = Policy> {
     let groups = prop::collection::vec(prop::collection::vec(prop::collection::vec(a_match(), 0..3), 0..3), groups);
     let action = prop::sample::select(vec![Action::Allow, Action::Allow, Action::Audit, Action::Deny]);
     let zone = prop::sample::select(vec!["UTC", "Asia/Kolkata", "Asia/Tokyo", "Not/Known"]);
