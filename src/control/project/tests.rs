@@ -132,6 +132,20 @@ fn a_conflict_is_a_status() {
     assert_eq!(projection.workloads.len(), 1);
 }
 
+#[test]
+fn the_oldest_is_the_oldest_in_time() {
+    let peer = |name: &str, time: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+             metadata: {{name: {name}, namespace: d, creationTimestamp: '{time}'}}\n"
+        )
+    };
+    // As text the first sorts before the second; in time it is half an hour younger.
+    let projection = projected(&(peer("a", "2026-01-01T00:30:00Z") + &peer("b", "2026-01-01T02:00:00+02:00")));
+    let told: Vec<_> = projection.statuses.iter().map(|s| (&*s.key.name, s.reason)).collect();
+    assert_eq!(told, [("a", Reason::Shadowed), ("b", Reason::Accepted)]);
+}
+
 /// Objects from a source that does not validate, as an API server with other rules would be.
 #[test]
 fn what_does_not_parse_is_closed() {
