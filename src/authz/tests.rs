@@ -223,7 +223,7 @@ fn rule(decision: &Decision) -> Option<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn evaluates_as_the_naive_reading_does(
@@ -275,6 +275,25 @@ proptest! {
         prop_assert!(next > now);
         let before = now + (next.duration_since(now).unwrap() - Duration::from_nanos(1)) * part / 1000;
         prop_assert_eq!(ask(now), ask(before));
+    }
+
+    #[test]
+    fn what_is_told_to_others_errs_to_the_safe_side(
+        policies in policies(),
+        peer in prop::option::of(peer()),
+        source in address(),
+        port in 1..4_u16,
+        now in moment(),
+    ) {
+        let plain: Vec<_> = policies.iter().filter_map(Policy::plain).collect();
+        prop_assert!(plain.iter().all(|p| !p.is_timed() && p.action != Action::Audit));
+        let destination = SocketAddr::new([10, 0, 0, 2].into(), port);
+        let request = Request { peer: peer.as_ref(), source, destination, now };
+        let (told, meant) = (naive::allowed(&plain, &request), naive::allowed(&policies, &request));
+        prop_assert!(meant || !told);
+        if !policies.iter().any(|p| p.is_timed() && p.is_enforced()) {
+            prop_assert_eq!(told, meant);
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use super::name::NamespacedName;
 use super::schedule::{TimeRange, Weekday};
 use super::timezone::Zone;
 
+mod plain;
+
 /// One policy, already narrowed to what L4 can judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

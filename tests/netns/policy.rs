@@ -172,6 +172,65 @@ fn a_refusal_names_the_policy_on_every_road() {
     });
 }
 
+/// AUDIT and dry runs on each road: the connection goes through, and is counted by policy and source.
+#[test]
+fn what_decides_nothing_is_counted_on_every_road() {
+    demo("observed", async |bed| {
+        bed.start(&[]).await;
+        let ports = "rules: [{to: [{operation: {ports: [\"8080\"]}}]}]";
+        bed.put("watch.yaml", &manifest("AuthorizationPolicy", "watch", &format!("{{action: AUDIT, {ports}}}")));
+        let dry = manifest("AuthorizationPolicy", "dry", &format!("{{action: DENY, {ports}}}"));
+        bed.put("dry.yaml", &dry.replace("{name: dry,", "{name: dry, annotations: {istio.io/dry-run: \"true\"},"));
+        bed.policies(2).await;
+        for (way, source) in [
+            (HBONE, "spiffe://cluster.local/ns/demo/sa/client"),
+            (SAME_NODE, "spiffe://cluster.local/ns/demo/sa/client"),
+            (PLAIN_IN, "unknown"),
+        ] {
+            let (what, marks, node) = (format!("{} → {}", way.from, way.to), bed.marks(), bed.node_of(way.to));
+            let count = async |policy: &str, outcome: &str| {
+                let labels =
+                    [("policy", policy), ("source_principal", source), ("outcome", outcome), ("decision", "allowed")];
+                bed.metric(&node, "culvert_policy_observations_total", &labels).await
+            };
+            let before = (count("demo/watch", "audited").await, count("demo/dry", "would_deny").await);
+            bed.get(way.from, way.to).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+            let after = (count("demo/watch", "audited").await, count("demo/dry", "would_deny").await);
+            assert_eq!((after.0 - before.0, after.1 - before.1), (1.0, 1.0), "{what}");
+            let mark = marks[NODES.iter().position(|known| *known == node).unwrap()];
+            let line = bed.says(&node, mark, "would_deny").await;
+            assert_eq!((&line["policy"], &line["src.identity"]), (&"demo/dry".into(), &source.into()), "{line}");
+        }
+    });
+}
+
+/// A window of time that is open all day, and one that never is, on each road.
+#[test]
+fn windows_of_time_hold_on_every_road() {
+    demo("windows", async |bed| {
+        bed.start(&[]).await;
+        let deny = |values: &str| {
+            let spec = format!("{{action: DENY, rules: [{{when: [{{key: custom.time_of_day, {values}}}]}}]}}");
+            manifest("AuthorizationPolicy", "window", &spec)
+        };
+        bed.put("window.yaml", &deny("notValues: [\"00:00-24:00\"]"));
+        bed.policies(1).await;
+        for way in [HBONE, SAME_NODE, PLAIN_IN] {
+            bed.get(way.from, way.to).await.unwrap_or_else(|e| panic!("{} → {}: {e}", way.from, way.to));
+        }
+        bed.put("window.yaml", &deny("values: [\"00:00-24:00\"]"));
+        for way in [HBONE, SAME_NODE, PLAIN_IN] {
+            let what = format!("{} → {} is refused", way.from, way.to);
+            until(&what, async || bed.get(way.from, way.to).await.is_err()).await;
+            let marks = bed.marks();
+            bed.get(way.from, way.to).await.expect_err(&what);
+            let line = bed.access(marks, "inbound", way.from, way.to).await;
+            assert_eq!(line["policy"], "demo/window", "{line}");
+            assert!(line["detail"].as_str().unwrap_or_default().contains("the time is"), "{line}");
+        }
+    });
+}
+
 /// A policy of the root namespace holds everywhere, and goes away with its file.
 #[test]
 fn mesh_wide_policies_hold_on_both_nodes() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::authz::{Request, evaluate};
+use crate::authz::{Request, evaluate, observe};
 use crate::control::manifests;
 use crate::mesh::{self, State};
 use crate::model::name::NamespacedName;
@@ -180,6 +180,68 @@ fn what_does_not_parse_is_closed() {
     assert_eq!(projection.workloads[0].policies, [NamespacedName::new("istio-system", STATIC_STRICT)]);
     let told: Vec<_> = projection.statuses.iter().map(|s| (&*s.key.name, s.reason)).collect();
     assert!(["allow", "deny", "p"].iter().all(|name| told.contains(&(name, Reason::Invalid))), "{told:?}");
+}
+
+/// As an API server gives it, which asks nobody about annotations.
+fn from_the_cluster(
+    name: &str,
+    annotation: (&str, &str),
+    action: crate::kube::types::authorization::Action,
+    spec: serde_json::Value,
+) -> crate::kube::types::AuthorizationPolicy {
+    let (key, value) = annotation;
+    let metadata = serde_json::json!({"name": name, "namespace": "d", "annotations": {key: value}});
+    let mut policy: crate::kube::types::AuthorizationPolicy =
+        serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
+    policy.spec.action = action;
+    policy
+}
+
+#[test]
+fn what_would_not_be_enforced_anyway_closes_nothing() {
+    use crate::kube::types::authorization::Action as Written;
+    let broken = serde_json::json!({"rules": [{"from": []}]});
+    let targets = serde_json::json!({"targetRefs": [], "rules": [{}]});
+    let objects = manifests::Objects {
+        authorization_policies: vec![
+            from_the_cluster("dry", ("istio.io/dry-run", "true"), Written::Allow, broken),
+            from_the_cluster("target", ("x", "y"), Written::Allow, targets),
+        ],
+        ..Default::default()
+    };
+    let projection = project(&Index::build(objects), &Settings::default());
+    assert_eq!(projection.policies, []);
+    let told: Vec<_> = projection.statuses.iter().map(|s| (&*s.key.name, s.reason)).collect();
+    assert_eq!(told, [("dry", Reason::Invalid), ("target", Reason::Invalid)]);
+}
+
+#[test]
+fn a_time_zone_that_nobody_knows_errs_to_the_safe_side() {
+    use crate::kube::types::authorization::Action as Written;
+    let window = serde_json::json!({"rules": [{"when": [{"key": "custom.time_of_day", "values": ["00:00-24:00"]}]}]});
+    for (written, allowed, effect) in [
+        (Written::Allow, false, "rules with a time condition never match"),
+        (Written::Deny, false, "it denies at all times"),
+        (Written::Audit, true, "rules with a time condition never match"),
+    ] {
+        let zone = ("culvert.dev/timezone", "Europe/Wien");
+        let policy = from_the_cluster("zone", zone, written, window.clone());
+        let objects = manifests::Objects { authorization_policies: vec![policy], ..Default::default() };
+        let projection = project(&Index::build(objects), &Settings::default());
+        let status = projection.statuses.iter().find(|s| s.reason == Reason::UnknownTimezone).unwrap();
+        assert!(status.level == Level::Warning && status.message.contains(effect), "{status}");
+        assert!(status.message.contains("`Europe/Wien` is not a time zone"), "{status}");
+
+        let (mut writer, reader) = mesh::channel();
+        let target = Workload { uid: "w".into(), namespace: "d".into(), ..Workload::default() };
+        writer.replace(State { policies: projection.policies, ..State::default() });
+        let applicable = reader.view().policies_for(&target);
+        let destination = SocketAddr::from(([10, 0, 0, 1], 80));
+        let request = Request { peer: None, source: destination.ip(), destination, now: std::time::UNIX_EPOCH };
+        let decision = evaluate(&request, &applicable);
+        assert_eq!(decision.is_allow(), allowed, "{written:?}");
+        assert!(observe(&request, &applicable, &decision).is_empty());
+    }
 }
 
 const MODES: [&str; 4] = ["UNSET", "DISABLE", "PERMISSIVE", "STRICT"];
