@@ -33,6 +33,10 @@ impl Roles for Culvert {
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {
         role::node::run(&settings, cli::shows_colour())
     }
+
+    fn strict_report(&self, ask: &role::strict_report::Ask) -> anyhow::Result<role::strict_report::Judged> {
+        role::strict_report::run(ask)
+    }
 }
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@ mod explain;
 mod node;
 mod report;
 mod roles;
+mod strict_report;
 pub mod table;
 mod version;
 
@@ -23,6 +24,7 @@ pub use explain::ExplainArgs;
 pub use node::NodeArgs;
 pub use report::{Mend, shows_colour};
 pub use roles::Roles;
+pub use strict_report::StrictReportArgs;
 
 use crate::config::env::Environment;
 
@@ -48,12 +50,10 @@ enum Command {
     DemoApp(DemoAppArgs),
     Explain(ExplainArgs),
     Node(NodeArgs),
+    StrictReport(StrictReportArgs),
     /// Print the version
     Version,
 }
-
-/// `EX_USAGE` of sysexits.h.
-const USAGE: u8 = 64;
 
 /// Runs the command that `arguments` (the program's name first) ask for, and tells `errors` what went wrong.
 pub fn run<I>(arguments: I, environment: &Environment, roles: &impl Roles, errors: &mut dyn Write) -> ExitCode
@@ -67,6 +67,7 @@ where
         Ok(Command::DemoApp(args)) => roles.demo_app(args),
         Ok(Command::Explain(args)) => args.run(roles, errors),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
+        Ok(Command::StrictReport(args)) => args.run(roles),
         Ok(Command::Version) => version::run(),
         Err(help) => return report::arguments(&help, errors),
     };

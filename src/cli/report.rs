@@ -4,8 +4,10 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::USAGE;
 use crate::config::raw::ConfigError;
+
+/// `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
 
 /// What a person can do about an error. Attach it as context: it is printed on a line of its own.
 #[derive(Clone, Debug)]

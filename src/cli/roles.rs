@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::explain::Mesh;
+use super::strict_report::{Ask, Judged};
 use super::{CleanupArgs, DemoAppArgs, DemoArgs};
 use crate::authz::inquiry::{Answer, Question};
 use crate::config::node::NodeSettings;
@@ -14,4 +15,5 @@ pub trait Roles {
     fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode>;
     fn explain(&self, question: &Question, mesh: &Mesh) -> anyhow::Result<Answer>;
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
+    fn strict_report(&self, ask: &Ask) -> anyhow::Result<Judged>;
 }

@@ -33,6 +33,11 @@ impl Roles for Asked {
         self.0.borrow_mut().push(format!("{settings:?}"));
         Ok(ExitCode::SUCCESS)
     }
+
+    fn strict_report(&self, ask: &strict_report::Ask) -> anyhow::Result<strict_report::Judged> {
+        self.0.borrow_mut().push(format!("{ask:?}"));
+        anyhow::bail!("nobody answers")
+    }
 }
 
 /// The exit code, what the roles were asked, and what was told of errors.
@@ -62,6 +67,8 @@ fn commands_reach_their_role() {
     };
     check("culvert cleanup --netns /run/netns/a", 0, "/run/netns/a");
     check("culvert demo --keep", 1, "keep: true");
+    check("culvert strict-report --node [::1]:9 --policy p.yaml", 1, "node: [::1]:9, policy: Some(\"p.yaml\")");
+    check("culvert strict-report --policy p --manifests m", 1, "manifests: Some(\"m\")");
     check("culvert node --manifests m --node a", 0, "node: \"a\"");
     check("culvert node --manifests m --node a --leaf-ttl 1h --log-access=false", 0, "log_access: false");
     check("culvert node --reset-older-connections --manifests m --node a", 0, "reset_older_connections: true");
@@ -109,6 +116,8 @@ fn mistakes_end_with_64_before_any_role() {
         "error: cannot read the settings file nowhere/culvert.yaml: No",
     );
     check("culvert demo extra", "extra");
+    check("culvert strict-report --manifests m", "--policy");
+    check("culvert strict-report --node 127.0.0.1", "--node");
     check("culvert explain --to a/b:80", "--from");
     check("culvert explain --from a/b", "--to");
     check("culvert explain --from b --to a/b:80", "\"b\" is not NAMESPACE/NAME");

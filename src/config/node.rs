@@ -61,6 +61,9 @@ pub struct NodeSettings {
     pub pool_idle: Duration,
     pub max_connections_per_pod: NonZeroUsize,
     pub metrics_series: usize,
+    pub flow_window: Duration,
+    /// Flows a node; 0 counts none.
+    pub flow_limit: usize,
     pub log_level: String,
     pub log_format: log::Format,
     pub log_access: bool,
@@ -121,6 +124,8 @@ impl TryFrom<&Effective> for NodeSettings {
             pool_idle: duration("pool-idle")?,
             max_connections_per_pod: all.read("max-connections-per-pod", value::positive)?,
             metrics_series: all.read("metrics-series", value::count)?,
+            flow_window: duration("flow-window")?,
+            flow_limit: all.read("flow-limit", value::count)?,
             log_level: text("log-level")?,
             log_format: match text("log-format")?.as_str() {
                 "json" => log::Format::Json,

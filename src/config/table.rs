@@ -187,6 +187,21 @@ pub const NODE: &[Setting] = &[
         "About 1 KiB a pair of workloads, so 10 MiB for traffic; beyond it everything counts into one series named overflow",
     ),
     setting(
+        "flow-window",
+        Kind::Period,
+        "24h",
+        "How long a connection counts in culvert strict-report",
+        "A day sees most of what calls at all; counted in 24 parts, so that it may count a part of it longer",
+    ),
+    setting(
+        "flow-limit",
+        Kind::Count,
+        "10000",
+        "Clients of ports that culvert strict-report tells apart, on this node",
+        "At most 1 KiB each and its identity's text, so 10 MiB; beyond it connections are counted without their client. \
+         0 counts none",
+    ),
+    setting(
         "log-level",
         Kind::Levels,
         "info",

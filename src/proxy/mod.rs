@@ -6,6 +6,7 @@
 mod accept;
 pub mod connections;
 pub mod dialler;
+pub mod flows;
 mod inbound;
 pub mod outbound;
 pub mod outcome;

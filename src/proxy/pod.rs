@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::accept::{Handle, accept};
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
+use super::flows::Client;
 use super::outcome::Failure;
 use super::outlier::Outliers;
 use super::shared::Shared;
@@ -20,6 +21,7 @@ use super::{inbound, outbound};
 use crate::authz::{self, Decision, Permit, Request};
 use crate::identity::access::PodCert;
 use crate::mesh::View;
+use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
 use crate::model::ports;
 use crate::model::spiffe::Identity;
@@ -242,7 +244,7 @@ impl PodProxy {
             .filter(|workload| workload.name == self.pod.key.name && workload.namespace == self.pod.key.namespace)
     }
 
-    /// Judges a connection to this pod, waiting a bounded time for policies that have not arrived.
+    /// Judges a connection to this pod and counts it for the report, waiting a bounded time for policies that have not arrived.
     pub(super) async fn admit(&self, request: &Request<'_>) -> Result<Permit, Failure> {
         let mut view = self.shared.mesh.view();
         let mut request = *request;
@@ -250,22 +252,36 @@ impl PodProxy {
             view = self.shared.mesh.wait_for(self.shared.config.policy_wait, |view| self.is_known(view)).await;
             request.now = SystemTime::now();
         }
-        let Some(workload) = self.workload(&view) else {
-            return Err(Failure::UnknownWorkload { to: request.destination });
-        };
-        let applicable = view.policies_for(workload);
-        let decision = authz::evaluate(&request, &applicable);
-        let observations = authz::observe(&request, &applicable, &decision);
-        self.shared.report.observed(&request, &observations, decision.is_allow());
+        let decision = self.workload(&view).map(|workload| {
+            let applicable = view.policies_for(workload);
+            let decision = authz::evaluate(&request, &applicable);
+            let observations = authz::observe(&request, &applicable, &decision);
+            self.shared.report.observed(&request, &observations, decision.is_allow());
+            decision
+        });
+        let allowed = matches!(decision, Some(Decision::Allow(_)));
+        self.shared.flows.record(Instant::now(), &self.pod.key, &request, self.client(&view, &request), allowed);
         match decision {
-            Decision::Allow(permit) => Ok(permit),
-            Decision::Deny(denial) => Err(Failure::Denied(Box::new(denial))),
+            Some(Decision::Allow(permit)) => Ok(permit),
+            Some(Decision::Deny(denial)) => Err(Failure::Denied(Box::new(denial))),
+            None => Err(Failure::UnknownWorkload { to: request.destination }),
         }
     }
 
     /// Dials the application, to which only a permit gives way, and shows it the peer's address.
     pub(super) async fn dial_app(&self, _: Permit, to: SocketAddr, peer: IpAddr) -> Result<TcpStream, Failure> {
         self.dial(to, Some(peer)).await.map_err(|error| error.into_app_failure(to))
+    }
+
+    /// Who calls: the identity that was proven, else whose address it is.
+    fn client(&self, view: &View, request: &Request<'_>) -> Client {
+        match (request.peer, view.workload_at(&self.shared.config.network, request.source)) {
+            (Some(identity), _) => Client::Identity(identity.clone()),
+            (None, Some(workload)) => {
+                Client::Pod(NamespacedName::new(Arc::clone(&workload.namespace), Arc::clone(&workload.name)))
+            }
+            (None, None) => Client::Address(request.source),
+        }
     }
 
     /// The mesh knows the pod and every policy that it names.

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::flows::Flows;
 use super::pod::PodProxy;
 use super::report::Report;
 use crate::mesh;
@@ -41,6 +42,7 @@ pub struct Shared {
     pub local: LocalPods,
     pub pipes: PipePool,
     pub report: Report,
+    pub flows: Flows,
     /// The runtime that carries connections.
     pub data: Handle,
     pub panics: Panics,

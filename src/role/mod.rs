@@ -8,3 +8,4 @@ pub mod cleanup;
 pub mod demo;
 pub mod explain;
 pub mod node;
+pub mod strict_report;

@@ -25,5 +25,6 @@ mod ports;
 mod roads;
 mod seen;
 mod shutdown;
+mod strict_report;
 mod unbelieving;
 mod wire;

@@ -8,6 +8,7 @@ use crate::mesh;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope};
 use crate::model::schedule::TimeRange;
 use crate::proxy::connections::{Connection, Facts};
+use crate::proxy::flows::{self, Flows};
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::relay::Meter;
 use crate::proxy::report::Report;
@@ -52,6 +53,7 @@ fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             access_log: false,
             pulse: crate::runtime::Pulse::default(),
         },
+        flows: Flows::new(flows::Config { window: Duration::from_secs(60), limit: 10 }, Instant::now()),
         data: tokio::runtime::Handle::current(),
         panics: Panics::default(),
         drain: force.child_token(),
@@ -66,7 +68,7 @@ async fn stall(to: SocketAddr) -> std::io::Result<TcpStream> {
 
 fn pod(name: &str) -> Arc<Pod> {
     Arc::new(Pod {
-        key: crate::model::name::NamespacedName::new("shop", name),
+        key: NamespacedName::new("shop", name),
         uid: name.into(),
         service_account: name.into(),
         node: "a".into(),

@@ -21,11 +21,13 @@ use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::mesh;
 use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
+use crate::proxy::flows::{self, Flows};
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::report::Report;
 use crate::proxy::revoke;
 use crate::proxy::shared::{Config, LocalPods, Shared};
 use crate::redirect::{DAEMON_MARK, Redirector, Wanted as Backend, probe};
+use crate::role::strict_report::MeshSettings;
 use crate::runtime::pools::Pools;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
@@ -110,6 +112,10 @@ impl Parts {
             mesh: reader,
             local: LocalPods::default(),
             pipes: PipePool::new(),
+            flows: Flows::new(
+                flows::Config { window: settings.flow_window, limit: settings.flow_limit },
+                tokio::time::Instant::now(),
+            ),
             report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
             data: pools.data().clone(),
             panics: panics.clone(),
@@ -137,6 +143,14 @@ impl Parts {
             redirector,
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
+            mesh: MeshSettings {
+                manifests: settings.manifests.clone(),
+                cluster: settings.cluster.clone(),
+                trust_domain: settings.trust_domain.clone(),
+                network: settings.network.clone(),
+                cluster_domain: settings.cluster_domain.clone(),
+                root_namespace: settings.root_namespace.clone(),
+            },
         };
         let tasks = || admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
         let tasks = [tasks(), tasks(), tasks()];

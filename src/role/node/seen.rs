@@ -17,6 +17,7 @@ use crate::model::workload::Tunnel;
 use crate::proxy::connections::Connection;
 use crate::proxy::shared::Shared;
 use crate::redirect::Redirector;
+use crate::role::strict_report::{FlowsPage, MeshSettings};
 use crate::runtime::Panics;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
@@ -35,6 +36,7 @@ pub(super) struct Seen {
     pub(super) redirector: Redirector,
     pub(super) shared: Arc<Shared>,
     pub(super) node: Arc<str>,
+    pub(super) mesh: MeshSettings,
 }
 
 /// A page lists at most this many of a kind: it is read by people, and built in memory.
@@ -49,6 +51,7 @@ pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown
     let pages = vec![
         page("certificates", "the certificates in use, their expiry and the last renewal", Seen::certificates),
         page("connections", "the live connections of this node's pods", Seen::connections),
+        page("flows", "who connected to which port, for culvert strict-report", Seen::flows),
         page("node", "this node: its name, its redirection", Seen::node),
         page("pods", "this node's pods and where each stands", Seen::pods),
         page("policies", "the policies in force", Seen::policies),
@@ -177,6 +180,13 @@ impl Seen {
             refused(status, error.to_string())
         })?;
         serde_json::to_value(answered).map_err(|error| refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    }
+
+    fn flows(&self) -> Value {
+        let seen = self.shared.flows.seen(tokio::time::Instant::now());
+        let page = FlowsPage { seen, mesh: self.mesh.clone() };
+        // Plain values of a fixed shape: there is nothing that JSON could not say.
+        serde_json::to_value(page).unwrap_or_default()
     }
 
     fn node(&self) -> Value {
