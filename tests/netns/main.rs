@@ -15,6 +15,7 @@ mod bed;
 mod certificates;
 mod crash;
 mod exempt;
+mod goaway;
 mod hostile;
 mod input;
 mod iptables;

@@ -82,6 +82,9 @@ pub enum PlaneError {
     Serve(#[source] std::io::Error),
 }
 
+/// What a withdrawn pod's tunnels have for their last words: GOAWAY, a PING and its answer. Without it peers would learn
+/// from a reset that the tunnel is gone. One whose peer answers ends at once.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How often a withdrawal looks whether the pod's connections have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
 /// Peers learn of a withdrawal from their own manifests, up to a second later. Until then they use
@@ -220,7 +223,7 @@ impl manager::Plane for Plane {
     }
 
     async fn remove(&self, pod: Arc<Enrolled>) -> Result<(), PlaneError> {
-        pod.proxy.close(Duration::ZERO).await;
+        pod.proxy.close(FAREWELL).await;
         let redirector = self.redirector.clone();
         Self::blocking(move || Ok(redirector.remove(pod.proxy.netns()).map(drop)?)).await
     }

@@ -1,0 +1,178 @@
+//! The frames that a peer sees when a tunnel to a pod ends: an HTTP/2 client written out by hand, so that what is
+//! asserted is on the wire and not in a library.
+
+use std::time::{Duration, SystemTime};
+
+use culvert::model::ports;
+use culvert::role::demo::app::ECHO_PORT;
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use crate::bed::{APPLIES, Bed, Family, PATIENCE, demo};
+use crate::certificates::{account, authority};
+use crate::unbelieving;
+
+// RFC 9113: types and flags of frames.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// The last stream that a first GOAWAY names: all that are on their way count.
+const ANY_STREAM: u32 = (1 << 31) - 1;
+const NO_ERROR: u32 = 0;
+
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+/// A tunnel by hand. Settings and PINGs are answered, as every client must.
+struct Peer {
+    stream: TlsStream<TcpStream>,
+}
+
+// === impl Peer ===
+
+impl Peer {
+    /// A tunnel to `server` with a certificate of `client`, from a pod that no daemon serves.
+    async fn open(bed: &Bed) -> Self {
+        let life = Duration::from_secs(3600);
+        let issued = authority(bed).issue(&account("client"), life, SystemTime::now()).unwrap();
+        let hbone = bed.at("server", Family::V4, ports::HBONE);
+        let mut stream = unbelieving::connect(Some(&issued), bed.netns("outsider"), hbone).await;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        let mut peer = Self { stream };
+        peer.send(SETTINGS, 0, 0, &[]).await;
+        peer
+    }
+
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    /// The next frame that is no SETTINGS and no PING, or `None` at the end of the connection.
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).await.ok()?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.ok()?;
+            let (kind, flags) = (head[3], head[4]);
+            match kind {
+                SETTINGS | PING if flags & ACK == 0 => {
+                    let echoed = if kind == PING { payload } else { Vec::new() };
+                    self.send(kind, ACK, 0, &echoed).await;
+                }
+                SETTINGS | PING => {}
+                _ => {
+                    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                    return Some(Frame { kind, flags, stream, payload });
+                }
+            }
+        }
+    }
+
+    /// The next frame of a kind.
+    async fn wait(&mut self, kind: u8, patience: Duration) -> Option<Frame> {
+        let next = async {
+            loop {
+                let frame = self.next().await?;
+                if frame.kind == kind {
+                    return Some(frame);
+                }
+                assert_ne!(frame.kind, RST_STREAM, "stream {} is reset", frame.stream);
+            }
+        };
+        timeout(patience, next).await.unwrap_or_else(|_| panic!("no frame of kind {kind} within {patience:?}"))
+    }
+
+    /// CONNECT to the server's echo on stream 1.
+    async fn connect(&mut self, bed: &Bed) {
+        let authority = bed.at("server", Family::V4, ECHO_PORT).to_string();
+        // RFC 7541: literals without indexing, with names 2 (`:method`) and 1 (`:authority`) of the static table.
+        let mut block = vec![2, 7];
+        block.extend(b"CONNECT");
+        block.extend([1, u8::try_from(authority.len()).unwrap()]);
+        block.extend(authority.bytes());
+        self.send(HEADERS, END_HEADERS, 1, &block).await;
+        let answer = self.wait(HEADERS, PATIENCE).await.expect("CONNECT is answered");
+        // 8 of the static table: `:status: 200`.
+        assert_eq!((answer.stream, answer.payload.first()), (1, Some(&0x88)), "{:?}", answer.payload);
+    }
+
+    /// Bytes of stream 1 come back.
+    async fn echoes(&mut self, bytes: &[u8]) {
+        self.send(DATA, 0, 1, bytes).await;
+        let mut back = Vec::new();
+        while back.len() < bytes.len() {
+            back.extend(self.wait(DATA, PATIENCE).await.expect("the stream lives").payload);
+        }
+        assert_eq!(back, bytes);
+    }
+}
+
+/// Last stream and code of a GOAWAY.
+fn goaway(frame: &Frame) -> (u32, u32) {
+    assert_eq!((frame.stream, frame.flags), (0, 0), "GOAWAY is of the connection");
+    let number = |at: usize| u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap());
+    (number(0), number(4))
+}
+
+#[test]
+fn a_drain_says_goaway_and_lets_the_stream_go_on() {
+    demo("goaway", async |bed| {
+        bed.start(&[("drain-deadline", "20s")]).await;
+        let mut peer = Peer::open(bed).await;
+        peer.connect(bed).await;
+        peer.echoes(b"before").await;
+        bed.signal_node("node-b", Signal::SIGTERM).unwrap();
+        let first = peer.wait(GOAWAY, PATIENCE).await.expect("GOAWAY before the end");
+        assert_eq!(goaway(&first), (ANY_STREAM, NO_ERROR));
+        // Once the peer has answered the PING behind it, the streams that will be served are named.
+        let last = peer.wait(GOAWAY, PATIENCE).await.expect("a second GOAWAY");
+        assert_eq!(goaway(&last), (1, NO_ERROR));
+        peer.echoes(b"after").await;
+        peer.send(DATA, END_STREAM, 1, &[]).await;
+        // With its last stream the connection ends, and with that the drain.
+        while let Some(frame) = timeout(PATIENCE, peer.next()).await.expect("the connection ends") {
+            assert_ne!(frame.kind, RST_STREAM, "the stream ended well");
+        }
+        assert_eq!(bed.node_ended("node-b", PATIENCE).unwrap(), Some(0));
+    });
+}
+
+#[test]
+fn a_withdrawn_pods_tunnels_say_goaway() {
+    demo("goawayout", async |bed| {
+        bed.start(&[]).await;
+        let mut peer = Peer::open(bed).await;
+        peer.connect(bed).await;
+        peer.echoes(b"before").await;
+        peer.send(DATA, END_STREAM, 1, &[]).await;
+        let server = bed.pod("server").unwrap();
+        let mut plan = server.plan.clone();
+        plan.spec.labels.insert("istio.io/dataplane-mode".into(), "none".into());
+        bed.manifests().pod(&plan, server.netns.path()).unwrap();
+        let first = peer.wait(GOAWAY, APPLIES).await.expect("GOAWAY before the end");
+        assert_eq!(goaway(&first), (ANY_STREAM, NO_ERROR));
+        let last = peer.wait(GOAWAY, PATIENCE).await.expect("a second GOAWAY");
+        assert_eq!(goaway(&last), (1, NO_ERROR));
+        assert!(timeout(PATIENCE, peer.next()).await.expect("the connection ends").is_none());
+        bed.states(&["server"], "out").await;
+    });
+}
