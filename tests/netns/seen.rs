@@ -4,7 +4,7 @@ use culvert::role::demo::app::page::page;
 use culvert::role::demo::app::{self, ECHO_PORT, HTTP_PORT};
 use serde_json::Value;
 
-use crate::bed::{Family, NODES, PATIENCE, demo, series, sh, until};
+use crate::bed::{Bed, Family, NODES, PATIENCE, demo, series, sh, until};
 use crate::roads::{HBONE, PLAIN_IN, PLAIN_OUT, SAME_NODE};
 
 /// The fields of a line in their order; those that are not known are left out of it.
@@ -88,21 +88,63 @@ fn a_line_for_each_connection_and_reporter_in_json() {
 fn lines_of_text_have_the_same_fields_in_order() {
     demo("text", async |bed| {
         bed.start(&[("log-format", "text")]).await;
-        bed.get("client", "server").await.unwrap();
-        for (node, direction) in [("node-a", "outbound"), ("node-b", "inbound")] {
-            let text = || std::fs::read_to_string(bed.log_of(node)).unwrap();
-            let wanted = format!("direction={direction} ");
-            until(&format!("{node} has its line"), async || text().contains(&wanted)).await;
-            let text = text();
-            let line = text.lines().find(|line| line.contains(&wanted)).unwrap();
-            let places: Vec<_> = FIELDS.iter().filter_map(|field| line.find(&format!(" {field}="))).collect();
-            assert!(places.is_sorted() && places.len() == 15, "{line}");
-            for part in ["dst.workload=server", "road=hbone", "connection_security_policy=mutual_tls"] {
-                assert!(line.contains(part), "{part}: {line}");
+        for (way, more) in [(HBONE, TUNNEL), (SAME_NODE, NODE_LOCAL), (PLAIN_IN, &[]), (PLAIN_OUT, &[])] {
+            bed.get(way.from, way.to).await.unwrap();
+            for (direction, road) in [("outbound", way.outbound), ("inbound", way.inbound)] {
+                if road.is_empty() {
+                    continue;
+                }
+                let line = text_line(bed, way.from, way.to, direction, "connection complete").await;
+                let wanted = EVERY.len() + more.len() + 1;
+                assert_eq!(fields(&line).len(), wanted, "{line}");
+                let security = format!("connection_security_policy={}", way.security);
+                assert!(line.contains(&format!(" road={road} ")) && line.ends_with(&security), "{line}");
+                assert!(line.contains("Z info  access: connection complete src.addr="), "{line}");
             }
-            assert!(!line.contains('\u{1b}'), "no colour in a file: {line:?}");
+        }
+        let deny = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+                    metadata: {name: no-http, namespace: demo}\n\
+                    spec: {action: DENY, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}\n";
+        bed.put("deny.yaml", deny);
+        bed.policies(1).await;
+        for (way, security) in [(HBONE, "mutual_tls"), (SAME_NODE, "node_local"), (PLAIN_IN, "unknown")] {
+            bed.get(way.from, way.to).await.expect_err("it is denied");
+            let line = text_line(bed, way.from, way.to, "inbound", "connection refused").await;
+            let end = format!(
+                " road=refused connection_security_policy={security} reason=policy policy=demo/no-http \
+                 detail=\"denied by demo/no-http rule 0: the port is 8080\""
+            );
+            assert!(line.ends_with(&end) && line.contains("Z warn  access: "), "{line}");
+            fields(&line);
         }
     });
+}
+
+/// The line of text of one side of a connection.
+async fn text_line(bed: &Bed, from: &str, to: &str, direction: &str, what: &str) -> String {
+    let node = bed.node_of(if direction == "outbound" { from } else { to });
+    let parts = [
+        format!("access: {what} "),
+        format!(" src.workload={from} "),
+        format!(" dst.workload={to} "),
+        format!(" direction={direction} "),
+    ];
+    let find = || {
+        let text = std::fs::read_to_string(bed.log_of(&node)).unwrap();
+        let mut lines = text.lines().rev();
+        lines.find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
+    };
+    until(&format!("{node} has its line of {from} → {to}"), async || find().is_some()).await;
+    find().unwrap()
+}
+
+/// The fields that a line of text has, which stand in the order that is told, and nothing colours it.
+fn fields(line: &str) -> Vec<&'static str> {
+    let found: Vec<_> =
+        FIELDS.into_iter().filter_map(|field| Some((line.find(&format!(" {field}="))?, field))).collect();
+    assert!(found.is_sorted(), "{line}");
+    assert!(!line.contains('\u{1b}'), "no colour in a file: {line:?}");
+    found.into_iter().map(|(_, field)| field).collect()
 }
 
 #[test]
@@ -165,7 +207,7 @@ fn pages_tell_what_is_so_and_no_secret() {
             assert_eq!((status, body.as_str()), (200, "ready\n"));
             let (_, dump) = page(&netns, at(15000), "/config_dump", PATIENCE).await.unwrap();
             let all: Value = serde_json::from_str(&dump).unwrap();
-            let pages = ["certificates", "connections", "node", "pods", "policies", "statuses", "workloads"];
+            let pages = ["certificates", "connections", "flows", "node", "pods", "policies", "statuses", "workloads"];
             assert!(pages.iter().all(|name| !all[name].is_null()), "{dump}");
             let (_, metrics) = page(&netns, at(15020), "/metrics", PATIENCE).await.unwrap();
             let key = std::fs::read_to_string(bed.path().join("ca/ca-key.pem")).unwrap();

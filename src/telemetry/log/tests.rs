@@ -104,6 +104,98 @@ fn an_access_line_is_one_line_with_its_fields_in_order() {
     );
 }
 
+/// The text form on every road, as it is documented; what is not known is not there.
+#[test]
+fn every_road_has_its_line_of_text() {
+    let party = |address: &str, name: &str, identity: Option<&str>| Party {
+        address: Some(address.parse().unwrap()),
+        workload: Some(name.into()),
+        namespace: Some("demo".into()),
+        identity: identity.map(Into::into),
+    };
+    let (client, near) = (Some("spiffe://td/ns/demo/sa/client"), Some("spiffe://td/ns/demo/sa/near"));
+    let hbone = AccessRecord {
+        direction: Direction::Outbound,
+        source: party("10.0.0.1:4000", "client", client),
+        destination: party("10.0.0.2:15008", "near", near),
+        hbone_address: Some("10.0.0.2:80".parse().unwrap()),
+        service: None,
+        road: Road::Hbone,
+        connection_security_policy: "mutual_tls",
+        bytes_sent: 5,
+        bytes_received: 7,
+        duration: std::time::Duration::from_millis(13),
+        failure: None,
+    };
+    let same_node = AccessRecord {
+        destination: party("10.0.0.2:80", "near", near),
+        hbone_address: None,
+        road: Road::SameNode,
+        connection_security_policy: "node_local",
+        ..hbone.clone()
+    };
+    let plain = AccessRecord {
+        direction: Direction::Inbound,
+        source: Party { address: Some("192.0.2.1:4000".parse().unwrap()), ..Party::default() },
+        destination: party("10.0.0.2:80", "near", None),
+        hbone_address: None,
+        service: Some("near.demo.svc".into()),
+        road: Road::Plain,
+        connection_security_policy: "unknown",
+        ..hbone.clone()
+    };
+    let failure = |reason: &str| Failure {
+        reason: reason.into(),
+        policy: Some("demo/none".into()),
+        detail: Some("denied by demo/none rule 0: it covers every connection".into()),
+    };
+    let refused = AccessRecord { road: Road::Refused, failure: Some(failure("policy")), ..plain.clone() };
+    let cut = AccessRecord { failure: Some(failure("policy_changed")), ..same_node.clone() };
+    let ends =
+        "src.addr=10.0.0.1:4000 src.workload=client src.namespace=demo src.identity=spiffe://td/ns/demo/sa/client";
+    let to = "dst.workload=near dst.namespace=demo dst.identity=spiffe://td/ns/demo/sa/near direction=outbound";
+    let from_outside = "src.addr=192.0.2.1:4000 dst.addr=10.0.0.2:80 dst.service=near.demo.svc dst.workload=near \
+                        dst.namespace=demo direction=inbound";
+    let bytes = "bytes_sent=5 bytes_recv=7 duration=13ms";
+    let why = "policy=demo/none detail=\"denied by demo/none rule 0: it covers every connection\"";
+    for (record, expected) in [
+        (
+            hbone,
+            format!(
+                "info  access: connection complete {ends} dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:80 {to} {bytes} road=hbone connection_security_policy=mutual_tls"
+            ),
+        ),
+        (
+            same_node,
+            format!(
+                "info  access: connection complete {ends} dst.addr=10.0.0.2:80 {to} {bytes} road=same_node connection_security_policy=node_local"
+            ),
+        ),
+        (
+            plain,
+            format!(
+                "info  access: connection complete {from_outside} {bytes} road=plain connection_security_policy=unknown"
+            ),
+        ),
+        (
+            refused,
+            format!(
+                "warn  access: connection refused {from_outside} {bytes} road=refused connection_security_policy=unknown reason=policy {why}"
+            ),
+        ),
+        (
+            cut,
+            format!(
+                "warn  access: connection failed {ends} dst.addr=10.0.0.2:80 {to} {bytes} road=same_node connection_security_policy=node_local reason=policy_changed {why}"
+            ),
+        ),
+    ] {
+        let lines = lines(&config(Format::Text), || record.emit());
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert_eq!(lines[0].split_once(' ').unwrap().1, expected);
+    }
+}
+
 #[test]
 fn a_failure_says_why_and_which_policy() {
     let failure = Failure { reason: "policy_denied".into(), policy: Some("web/only-a".into()), detail: None };
