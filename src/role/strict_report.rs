@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -176,7 +177,10 @@ fn verdict(flow: &Flow, peer: Option<&Identity>, view: &View) -> Verdict {
     });
     let Some(workload) = called else { return Verdict::Gone };
     let source: IpAddr = flow.source;
-    match evaluate(&Request { peer, source, destination: flow.destination }, &view.policies_for(workload)) {
+    match evaluate(
+        &Request { peer, source, destination: flow.destination, now: SystemTime::now() },
+        &view.policies_for(workload),
+    ) {
         Decision::Allow(_) => Verdict::Allow,
         Decision::Deny(denial) => Verdict::Refuse {
             policy: denial.policy().map(|key| key.to_string()),

@@ -47,10 +47,17 @@ pub struct Destination {
 
 /// Answers from one view of the mesh. `network` is the one that addresses are looked up in.
 pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) -> Result<Answer, Unanswered> {
-    let (Calling { workload: source, identity, address, notes }, called) =
+    let (Calling { workload: source, identity, address, mut notes }, called) =
         both(&question.caller, &question.callee, network, view)?;
     let Called { workload: target, address: to } = called;
     let in_mesh = target.as_ref().filter(|workload| workload.tunnel == Tunnel::Hbone);
+    if let Some(workload) = target.as_ref().filter(|workload| workload.waypoint.is_some()) {
+        notes.push(format!(
+            "calls to {} go through its waypoint first, which arrives here with an identity of its own: ask for that with \
+             --sa; this answer is for a call that comes past the waypoint",
+            name(workload)
+        ));
+    }
     let report = match in_mesh {
         None => unjudged(true, "outside_the_mesh", "nobody judges it: the destination is outside of the mesh"),
         Some(_) if ports::is_ours(to.port()) => {

@@ -66,6 +66,17 @@ pub(super) fn both(
     let (called, to) = match callee {
         Callee::Address(address) => {
             let workload = view.workload_at(network, address.ip()).cloned();
+            if workload.is_none()
+                && let Some(service) = view.service_at(network, address.ip(), None)
+            {
+                let message = format!(
+                    "{} is the address of the Service {}/{}: policy is judged at the pod that is chosen; name one of its pods and the pod's port with --to NAMESPACE/POD:PORT",
+                    address.ip(),
+                    service.namespace,
+                    service.name
+                );
+                return Err(Unanswered::new(Flaw::Vague, message));
+            }
             (workload, vec![SocketAddr::new(address.ip().to_canonical(), address.port())])
         }
         Callee::Pod { pod, port } => {

@@ -20,7 +20,8 @@ fn come(flows: &Flows, now: Instant, port: u16, client: &Client, allowed: bool) 
         Client::Address(_) | Client::Pod(_) => None,
     };
     let source = "10.0.0.1".parse().unwrap();
-    let request = Request { peer, source, destination: SocketAddr::new([10, 0, 0, 5].into(), port) };
+    let destination = SocketAddr::new([10, 0, 0, 5].into(), port);
+    let request = Request { peer, source, destination, now: std::time::UNIX_EPOCH };
     flows.record(now, &key("server"), &request, client.clone(), allowed);
 }
 

@@ -186,7 +186,7 @@ async fn life(action: Action, skew: Duration) -> Duration {
         _ => Match { not_times: times, ..Match::default() },
     };
     let groups = vec![Group { rule: 0, clauses: vec![Clause { matches: vec![fields] }] }];
-    let key = crate::model::name::NamespacedName::new("shop", "office");
+    let key = NamespacedName::new("shop", "office");
     let policies = vec![Policy::new(key, Scope::Namespace, action, groups)];
     writer.replace(mesh::State { workloads: vec![workload], policies, ..mesh::State::default() });
 

@@ -1,8 +1,10 @@
 use super::*;
 use crate::authz::inquiry::Flaw;
 use crate::mesh::{self, State};
+use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope, StringMatch};
+use crate::model::service::{Service, VirtualAddress};
 
 fn workload(name: &str, account: &str, tunnel: Tunnel, addresses: &[&str]) -> Workload {
     Workload {
@@ -33,6 +35,13 @@ fn ask(query: &str) -> Result<Answer, Unanswered> {
                 policies: vec![NamespacedName::new("demo", "only-client")],
                 ..workload("server", "server", Tunnel::Hbone, &["10.0.0.5", "fd00::5"])
             },
+            Workload {
+                waypoint: Some(GatewayAddress {
+                    destination: GatewayDestination::Address { network: "".into(), ip: "10.0.0.7".parse().unwrap() },
+                    port: 15008,
+                }),
+                ..workload("behind", "behind", Tunnel::Hbone, &["10.0.0.6"])
+            },
         ],
         policies: vec![Policy::new(
             NamespacedName::new("demo", "only-client"),
@@ -40,6 +49,12 @@ fn ask(query: &str) -> Result<Answer, Unanswered> {
             Action::Allow,
             vec![allowed(client), allowed(six)],
         )],
+        services: vec![Service {
+            namespace: "demo".into(),
+            name: "shop".into(),
+            addresses: vec![VirtualAddress::single("".into(), "10.96.0.1".parse().unwrap())],
+            ..Service::default()
+        }],
         ..State::default()
     });
     answer(&Question::from_query(query).unwrap(), "", &reader.view(), std::time::UNIX_EPOCH)
@@ -69,6 +84,7 @@ fn who_calls_and_what_is_called() {
         ("from=demo/client&to=demo/server:15008", "10.0.0.1", client, "10.0.0.5:15008", false, ""),
         ("from=demo/client&to=demo/outsider:80", "10.0.0.1", client, "10.0.0.9:80", true, ""),
         ("from=demo/client&to=192.0.2.1:80", "10.0.0.1", client, "192.0.2.1:80", true, ""),
+        ("from=demo/client&to=demo/behind:80", "10.0.0.1", client, "10.0.0.6:80", true, "through its waypoint"),
     ] {
         let answer = ask(query).unwrap_or_else(|error| panic!("{query}: {error}"));
         let found = (answer.source.address.as_str(), answer.source.identity.as_deref().unwrap_or_default());
@@ -102,6 +118,7 @@ fn what_is_unknown_is_named_with_what_is_near() {
             Flaw::Unknown,
             ["add --ip", "the nearest service accounts are demo/client, "],
         ),
+        ("from=demo/client&to=10.96.0.1:80", Flaw::Vague, ["the Service demo/shop", "--to NAMESPACE/POD:PORT"]),
         ("from=demo/six&to=10.0.0.5:80", Flaw::Vague, ["10.0.0.5:80", "one family"]),
         ("ip=fd00::9&to=demo/outsider:80", Flaw::Vague, ["demo/outsider:80", "one family"]),
         (
