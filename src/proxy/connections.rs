@@ -23,7 +23,8 @@ pub struct Facts {
     pub road: Road,
     /// The client's address as the application sees it.
     pub client: SocketAddr,
-    /// What the client dialled.
+    /// Where the application is, as policy sees it. Outbound, the endpoint behind a service, or what a waypoint is asked
+    /// for; what the client dialled where there is neither.
     pub destination: SocketAddr,
     /// The tunnel's far end (source) or the address that the tunnel came to (destination).
     pub hop: Option<SocketAddr>,
@@ -33,7 +34,7 @@ pub struct Facts {
     pub server_identity: Option<Identity>,
     pub source: Option<Arc<Workload>>,
     pub target: Option<Arc<Workload>>,
-    /// The service whose address was dialled.
+    /// The service that it counts for: outbound the one whose address was dialled, inbound see `route::inbound`.
     pub service: Option<Arc<Service>>,
 }
 

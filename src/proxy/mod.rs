@@ -8,6 +8,7 @@ pub mod connections;
 pub mod dialler;
 pub mod flows;
 mod inbound;
+pub mod names;
 pub mod outbound;
 pub mod outcome;
 pub mod outlier;

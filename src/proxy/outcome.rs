@@ -74,6 +74,9 @@ pub enum Failure {
     /// The endpoint was taken out of the mesh, or a waypoint put in its way, while it was called.
     #[error("the way to {to} has changed while the connection was made")]
     Moved { to: SocketAddr },
+    /// The chosen endpoint has a host name that leads nowhere.
+    #[error("the endpoint's address cannot be found")]
+    Name(#[source] Box<super::names::NameError>),
     /// There is no road.
     #[error("no way to {to}: {why}")]
     NoRoute { to: SocketAddr, why: Refusal },
@@ -97,6 +100,9 @@ pub enum Failure {
     /// A captured connection that conntrack knows nothing of.
     #[error("the connection has no original destination: it was not redirected")]
     Uncaptured,
+    /// A name that is none of this pod's services, or without that port.
+    #[error("the name that was asked for is no service of this pod with that port ({to})")]
+    UnknownService { to: SocketAddr },
     /// The mesh does not know the pod that it is for.
     #[error("the mesh has no workload at {to}")]
     UnknownWorkload { to: SocketAddr },
@@ -138,7 +144,9 @@ impl Failure {
             | Self::HopTimeout { .. }
             | Self::Loop
             | Self::Moved { .. }
+            | Self::Name(_)
             | Self::NotOurs { .. }
+            | Self::UnknownService { .. }
             | Self::Tunnel { .. } => Fault::Peer,
         }
     }
@@ -159,6 +167,7 @@ impl Failure {
             Self::Limit { .. } => "limit",
             Self::Loop => "loop",
             Self::Moved { .. } => "moved",
+            Self::Name(_) => "no_dns_answer",
             Self::NoRoute { why, .. } => match why {
                 Refusal::Loop => "loop",
                 Refusal::NoAddress => "no_address",
@@ -177,6 +186,7 @@ impl Failure {
             Self::Tunnel { cause: TunnelCause::Status, .. } => "status",
             Self::Tunnel { cause: TunnelCause::Tls, .. } => "tls",
             Self::Uncaptured => "not_redirected",
+            Self::UnknownService { .. } => "unknown_service",
             Self::UnknownWorkload { .. } => "unknown_workload",
         }
     }

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::flows::Flows;
+use super::names::Names;
 use super::pod::PodProxy;
 use super::report::Report;
 use crate::mesh;
@@ -41,6 +42,7 @@ pub struct Shared {
     pub mesh: mesh::Reader,
     pub local: LocalPods,
     pub pipes: PipePool,
+    pub names: Names,
     pub report: Report,
     pub flows: Flows,
     /// The runtime that carries connections.

@@ -25,6 +25,7 @@ mod policy;
 mod ports;
 mod roads;
 mod seen;
+mod services;
 mod shutdown;
 mod strict_report;
 mod unbelieving;

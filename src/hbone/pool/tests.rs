@@ -168,6 +168,25 @@ fn a_key_s_identities_are_a_set() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_workload_at_the_address_is_another_key() {
+    let lab = lab(&[]);
+    // Both may prove the same identities: those that their service names.
+    let of = |holder: &str| {
+        let expected = [id("server"), id("other")];
+        Arc::new(Key::new(id("client"), expected, address(), "10.0.0.1".parse().unwrap(), holder.into()))
+    };
+    let (mut first, answer) = lab.pool.connect(&of("before"), &request()).await.unwrap();
+    assert_eq!(answer.peer, Some(id("server")), "who was proven, of those that were expected");
+    echoes(&mut first).await;
+    drop(first);
+    settle().await;
+    let _again = lab.pool.connect(&of("before"), &request()).await.unwrap();
+    assert_eq!(lab.dials(), 1, "the same workload has the idle tunnel");
+    let _second = lab.pool.connect(&of("after"), &request()).await.unwrap();
+    assert_eq!((lab.dials(), lab.pool.connections()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_at_once_share_one_connection_and_later_ones_use_it_again() {
     let lab = lab(&[]);
     let mut streams = lab.many(&key(), 100).await;

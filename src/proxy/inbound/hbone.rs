@@ -5,22 +5,25 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::proxy_header;
 use crate::authz::Request;
 use crate::hbone::authority::Authority;
 use crate::hbone::headers::{Baggage, WorkloadKind};
 use crate::hbone::server::{Connection, Incoming, Refusal};
+use crate::mesh::View;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
+use crate::model::workload::{Kind, Workload};
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{PodProxy, handshakes};
 use crate::proxy::relay::tunnelled::{Resets, join};
-use crate::proxy::relay::{Ended, Side, unless_ended};
+use crate::proxy::relay::{Broken, Ended, Side, unless_ended};
 use crate::proxy::report::Open;
-use crate::route::inbound::{Inbound, inbound};
+use crate::route::inbound::{Arrival, Here, Inbound, service_of, tunnelled};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
@@ -76,21 +79,30 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
 
 /// Carries one connection of a tunnel.
 async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepted: Instant) {
-    let view = pod.shared.mesh.view();
+    let view = known(&pod, &incoming.authority).await;
     let own = pod.workload(&view).cloned();
-    // A host name needs the services of the mesh; without them nobody can say which pod it means.
-    let destination = match &incoming.authority {
-        Authority::Address(address) => *address,
-        Authority::Host { .. } => {
-            pod.shared.report.refused(
-                Reporter::Destination,
-                &pod,
-                peers.client,
-                &Failure::UnknownWorkload { to: peers.local },
-            );
-            return incoming.refuse(Refusal::Unavailable);
-        }
+    let network = &pod.shared.config.network;
+    let arrival = Arrival {
+        authority: &incoming.authority,
+        local: peers.local.ip(),
+        addresses: &pod.pod.addresses,
+        network,
+        workload: own.as_deref(),
     };
+    let place = tunnelled(&arrival, &view);
+    let destination = match (&place, &incoming.authority) {
+        (Inbound::Here(here), _) => here.to,
+        (_, Authority::Address(address)) => *address,
+        (_, Authority::Host { port, .. }) => SocketAddr::new(peers.local.ip(), *port),
+    };
+    let headers = &incoming.headers;
+    // Behind a gateway of another network, an address means something else.
+    let is_near = headers.network.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(network));
+    let host = match &incoming.authority {
+        Authority::Host { host, .. } => Some(host),
+        Authority::Address(_) => headers.forwarded.host.as_ref(),
+    };
+    let service = own.as_deref().and_then(|own| service_of(own, host.map(|host| &**host), destination.port(), &view));
     let facts = Facts {
         reporter: Reporter::Destination,
         road: Road::Hbone,
@@ -100,16 +112,16 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         hop: Some(peers.local),
         client_identity: Some(peers.identity.clone()),
         server_identity: Some(pod.identity.clone()),
-        source: view.workload_at(&pod.shared.config.network, peers.client.ip()).cloned(),
+        source: is_near.then(|| view.workload_at(network, peers.client.ip()).cloned()).flatten(),
         target: own.clone(),
-        service: None,
+        service,
     };
     drop(view);
     // Listed before it is judged, so that a policy that changes meanwhile finds it.
     let open = pod.shared.report.open_one(accepted, facts, &pod.arrived);
     let connection = Arc::clone(open.connection());
     let dialled = tokio::select! {
-        dialled = dial(&pod, &peers, destination) => dialled,
+        dialled = dial(&pod, &peers, destination, place) => dialled,
         why = connection.ended() => {
             incoming.refuse(refusal(why));
             return open.close(Err(why), true);
@@ -124,8 +136,21 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
             incoming.refuse(refusal(&why));
             open.close(Err(&why), true);
         }
-        Ok(server) => relay(incoming, &server, own.as_deref(), open).await,
+        Ok((server, here)) => {
+            let header = here.proxy.map(|to| proxy_header::header(peers.client, to, &peers.identity));
+            relay(incoming, server, header, own.as_deref(), open).await;
+        }
     }
+}
+
+/// The mesh. What is asked for by another address or by a name takes the pod's own record, which is waited for.
+async fn known(pod: &PodProxy, authority: &Authority) -> Arc<View> {
+    let view = pod.shared.mesh.view();
+    let is_plain = matches!(authority, Authority::Address(to) if pod.pod.addresses.contains(&to.ip()));
+    if is_plain || pod.workload(&view).is_some() {
+        return view;
+    }
+    pod.shared.mesh.wait_for(pod.shared.config.policy_wait, |view| pod.workload(view).is_some()).await
 }
 
 fn refusal(why: &Failure) -> Refusal {
@@ -136,27 +161,41 @@ fn refusal(why: &Failure) -> Refusal {
     }
 }
 
-async fn dial(pod: &PodProxy, peers: &Peers, destination: SocketAddr) -> Result<TcpStream, Failure> {
-    let to = match inbound(destination, &pod.pod.addresses) {
-        Inbound::Here(to) => to,
+async fn dial(
+    pod: &PodProxy,
+    peers: &Peers,
+    destination: SocketAddr,
+    place: Inbound,
+) -> Result<(TcpStream, Here), Failure> {
+    let here = match place {
+        Inbound::Here(here) => here,
         Inbound::Loop => return Err(Failure::Loop),
         Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
+        Inbound::Unknown => return Err(Failure::UnknownService { to: destination }),
     };
-    let request =
-        Request { peer: Some(&peers.identity), source: peers.client.ip(), destination, now: SystemTime::now() };
+    let peer = Some(&peers.identity);
+    let request = Request { peer, source: peers.client.ip(), destination: here.to, now: SystemTime::now() };
     let permit = pod.admit(&request).await?;
-    pod.dial_app(permit, to, peers.client.ip()).await
+    // A program that is told in a header sees the loopback's own address.
+    let source = if here.proxy.is_some() { here.dial.ip() } else { peers.client.ip() };
+    Ok((pod.dial_app(permit, here.dial, source).await?, here))
 }
 
-async fn relay(incoming: Incoming, server: &TcpStream, own: Option<&Workload>, open: Open) {
+async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>>, own: Option<&Workload>, open: Open) {
     let connection = Arc::clone(open.connection());
     let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
         return open.close(Err(&Failure::Abandoned), true);
     };
-    let relay = pin!(join(server, Side::Server, stream, Resets::Tell, &connection.meter));
+    if let Some(header) = header
+        && let Err(source) = server.write_all(&header).await
+    {
+        // Dropped, the stream is reset.
+        return open.close(Err(&Failure::Broken(Broken { side: Side::Server, source })), false);
+    }
+    let relay = pin!(join(&server, Side::Server, stream, Resets::Tell, &connection.meter));
     let result = unless_ended(&[&connection], relay).await;
     if let Err(Ended::Cut(_)) = &result {
-        socket::reset_on_close(server);
+        socket::reset_on_close(&server);
     }
     open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
 }
@@ -166,10 +205,19 @@ pub(in crate::proxy) fn baggage(workload: &Workload) -> Baggage {
     Baggage {
         cluster: Arc::clone(&workload.cluster),
         namespace: Arc::clone(&workload.namespace),
-        workload: Some((WorkloadKind::Pod, Arc::clone(&workload.owner))),
+        workload: Some((kind(workload.kind), Arc::clone(&workload.owner))),
         service: Arc::clone(&workload.canonical_name),
         revision: Arc::clone(&workload.canonical_revision),
         region: Arc::clone(&workload.locality.region),
         zone: Arc::clone(&workload.locality.zone),
+    }
+}
+
+const fn kind(of: Kind) -> WorkloadKind {
+    match of {
+        Kind::Deployment => WorkloadKind::Deployment,
+        Kind::CronJob => WorkloadKind::CronJob,
+        Kind::Pod => WorkloadKind::Pod,
+        Kind::Job => WorkloadKind::Job,
     }
 }

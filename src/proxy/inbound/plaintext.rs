@@ -13,7 +13,7 @@ use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
 use crate::proxy::relay::{joined::join, unless_ended};
-use crate::route::inbound::{Inbound, inbound};
+use crate::route::inbound::{Inbound, inbound, service_of};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
@@ -27,6 +27,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         return shared.report.refused(Reporter::Destination, &pod, client, &Failure::Uncaptured);
     };
     let view = shared.mesh.view();
+    let own = pod.workload(&view).cloned();
     let facts = Facts {
         reporter: Reporter::Destination,
         road: Road::Plain,
@@ -36,8 +37,8 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         client_identity: None,
         server_identity: None,
         source: view.workload_at(&shared.config.network, client.ip()).cloned(),
-        target: pod.workload(&view).cloned(),
-        service: None,
+        service: own.as_deref().and_then(|own| service_of(own, None, destination.port(), &view)),
+        target: own,
     };
     drop(view);
     let open = shared.report.open_one(accepted, facts, &pod.arrived);
@@ -46,9 +47,9 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     let dialled = {
         let dial = pin!(async {
             let to = match inbound(destination, &pod.pod.addresses) {
-                Inbound::Here(to) => to,
+                Inbound::Here(here) => here.dial,
                 Inbound::Loop => return Err(Failure::Loop),
-                Inbound::NotOurs => return Err(Failure::NotOurs { to: destination }),
+                Inbound::NotOurs | Inbound::Unknown => return Err(Failure::NotOurs { to: destination }),
             };
             let request = Request { peer: None, source: client.ip(), destination, now: SystemTime::now() };
             let permit = pod.admit(&request).await?;

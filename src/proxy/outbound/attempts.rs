@@ -71,16 +71,24 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
     let pod = &captured.pod;
     let mut attempts = Attempts { captured, tried: Vec::new(), resolved: Vec::new(), last: None };
-    // Every round ends the loop, tries another endpoint, waits within ENROLLING, or counts as a look too many.
+    let mut random = chance();
+    // Every round ends the loop, looks up another name, waits within ENROLLING, or counts as a look.
     let mut looks = 0;
     loop {
         let view = pod.shared.mesh.view();
-        let random = random_bytes().map_or(0, u64::from_le_bytes);
         let aside = pod.outliers().aside(Instant::now());
         let attempted = attempts.decide(&view, &aside, random);
         let version = view.version();
         drop(view);
-        let failed = match attempts.attempt(&attempted).await {
+        let tried = match &attempted.decision.route {
+            Route::Resolve(_, name) => match attempts.resolve(name, random).await {
+                // The same chance leads to the same endpoint, which has an address now.
+                Ok(()) => continue,
+                Err(failed) => Err(failed),
+            },
+            _ => attempts.attempt(&attempted).await,
+        };
+        let failed = match tried {
             Ok(far) => {
                 // It took its time, and the mesh has changed.
                 let now = pod.shared.mesh.view();
@@ -116,8 +124,13 @@ pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
             return Err(given);
         }
         attempts.last = Some(given);
+        random = chance();
         pod.shared.report.metrics.counter(table::RETRIES, [reason]).increment();
     }
+}
+
+fn chance() -> u64 {
+    random_bytes().map_or(0, u64::from_le_bytes)
 }
 
 struct Attempts<'a> {
@@ -154,6 +167,15 @@ impl Attempts<'_> {
         Attempted { decision, source }
     }
 
+    /// Looks up the name of a chosen endpoint, for this connection.
+    async fn resolve(&mut self, name: &Arc<str>, random: u64) -> Result<(), Failed> {
+        let Captured { pod, destination, .. } = self.captured;
+        let found = pod.shared.names.lookup(name, destination.is_ipv4(), random).await;
+        let failed = |source| Failed { why: Failure::Name(Box::new(source)), blame: Blame::Endpoint };
+        self.resolved.push((Arc::clone(name), found.map_err(failed)?));
+        Ok(())
+    }
+
     async fn attempt(&mut self, attempted: &Attempted) -> Result<Far, Failed> {
         let limit = self.limit(attempted.decision.route.target());
         let captured = self.captured;
@@ -164,12 +186,14 @@ impl Attempts<'_> {
                 Route::Direct(target) => plain::dial(captured, target.at).await.map(Far::Plain),
                 Route::Express(target) => express::open(captured, attempted, target).await.map(Far::Near),
                 Route::Hbone(hbone) => tunnel::open(captured, attempted, hbone).await,
-                Route::Refuse(Refusal::Loop) => Err(Failed { why: Failure::Loop, blame: Blame::Final }),
+                // A name is looked up before, so this is not reached.
+                Route::Resolve(..) | Route::Refuse(Refusal::Loop) => {
+                    Err(Failed { why: Failure::Loop, blame: Blame::Final })
+                }
                 Route::Refuse(why) => {
                     let why = Failure::NoRoute { to: captured.destination, why: *why };
                     Err(Failed { why, blame: Blame::Final })
                 }
-                Route::Resolve(..) => Err(Failed { why: Failure::Loop, blame: Blame::Final }),
             }
         };
         match limit {

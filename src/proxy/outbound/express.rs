@@ -14,7 +14,7 @@ use crate::proxy::connections::{Connection, Facts, Registered};
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
 use crate::proxy::relay::{Ended, Meter, joined::join, unless_ended};
-use crate::route::inbound::{Inbound, inbound};
+use crate::route::inbound::{Inbound, inbound, service_of};
 use crate::route::outbound::Target;
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::metrics::Reporter;
@@ -71,7 +71,7 @@ async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Res
     match inbound(to, &neighbour.pod.addresses) {
         Inbound::Here(_) => {}
         Inbound::Loop => return Err(Failure::Loop),
-        Inbound::NotOurs => return Err(Failure::NotOurs { to }),
+        Inbound::NotOurs | Inbound::Unknown => return Err(Failure::NotOurs { to }),
     }
     // Looked at after it was listed: whoever closes the pod ends what is listed then.
     if neighbour.is_closing() {
@@ -93,7 +93,12 @@ fn facts(captured: &Captured, attempted: &Attempted, neighbour: &PodProxy) -> Fa
 }
 
 fn arriving(captured: &Captured, attempted: &Attempted, neighbour: &PodProxy) -> Facts {
-    Facts { reporter: Reporter::Destination, ..facts(captured, attempted, neighbour) }
+    let facts = facts(captured, attempted, neighbour);
+    let host = facts.service.as_ref().map(|service| &*service.hostname);
+    let target = facts.target.as_deref();
+    let view = captured.pod.shared.mesh.view();
+    let service = target.and_then(|target| service_of(target, host, facts.destination.port(), &view));
+    Facts { reporter: Reporter::Destination, service, ..facts }
 }
 
 /// Joins the two sockets.

@@ -48,6 +48,7 @@ fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
         mesh,
         local: LocalPods::default(),
         pipes: PipePool::new(),
+        names: Default::default(),
         report: Report {
             metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"),
             access_log: false,

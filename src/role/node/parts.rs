@@ -22,6 +22,7 @@ use crate::mesh;
 use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
 use crate::proxy::flows::{self, Flows};
+use crate::proxy::names::Names;
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::report::Report;
 use crate::proxy::revoke;
@@ -116,6 +117,7 @@ impl Parts {
                 flows::Config { window: settings.flow_window, limit: settings.flow_limit },
                 tokio::time::Instant::now(),
             ),
+            names: Names::default(),
             report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
             data: pools.data().clone(),
             panics: panics.clone(),
