@@ -177,8 +177,15 @@ impl Attempts<'_> {
     }
 
     async fn attempt(&mut self, attempted: &Attempted) -> Result<Far, Failed> {
-        let limit = self.limit(attempted.decision.route.target());
         let captured = self.captured;
+        let certificate = &captured.pod.certificate;
+        // Waited for here and not within an endpoint's share of the time: none of them is to blame for it.
+        if matches!(attempted.decision.route, Route::Hbone(_)) && certificate.certificate().is_err() {
+            let limit = captured.pod.shared.config.connect_timeout;
+            let failed = |error| Failed { why: Failure::Identity(Box::new(error)), blame: Blame::Final };
+            certificate.wait(limit).await.map_err(failed)?;
+        }
+        let limit = self.limit(attempted.decision.route.target());
         let decision = &attempted.decision;
         let attempt = async {
             match &decision.route {
