@@ -173,8 +173,9 @@ impl<'a> Facts<'a> {
 
 impl Clock {
     fn of(policy: &Policy, request: &Request<'_>) -> Self {
-        // To the safe side: a DENY without its window denies more, an ALLOW allows less, and the rest does nothing.
-        let unknown = Self::Unknown { holds: policy.action == Action::Deny && policy.is_enforced() };
+        // To the safe side: a DENY without its window denies more, an ALLOW allows less, AUDIT does nothing. A dry
+        // run tells what would be, so it makes no difference.
+        let unknown = Self::Unknown { holds: policy.action == Action::Deny };
         policy.zone.at(request.now).map_or(unknown, Self::At)
     }
 }

@@ -40,7 +40,7 @@ const SHAPES: [Shape; 7] = [
         let not_principals = vec![StringMatch::Presence, StringMatch::Exact(text(rule).into())];
         vec![clause(Match { not_principals, ..Match::default() })]
     }),
-    ("the same principal for all", |rule| {
+    ("one principal, a port each", |rule| {
         vec![principal(StringMatch::Exact(text(1).into())), port(u16::try_from(1000 + rule).unwrap_or(1))]
     }),
 ];
@@ -62,12 +62,12 @@ fn port(port: u16) -> Clause {
 }
 
 fn main() {
-    println!("| 10,000 rules | p50 (µs) | p99 (µs) | worst (µs) |\n| --- | ---: | ---: | ---: |");
+    println!("| 10,000 rules | p50 (µs) | p99 (µs) |\n| --- | ---: | ---: |");
     for (name, shape) in SHAPES {
         let mut took = measure(shape);
         took.sort_unstable();
         let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_nanos() as f64 / 1000.0;
-        println!("| {name} | {:.2} | {:.2} | {:.1} |", at(0.5), at(0.99), at(1.0));
+        println!("| {name} | {:.2} | {:.2} |", at(0.5), at(0.99));
     }
 }
 

@@ -70,7 +70,7 @@ fn minutes(range: &TimeRange) -> Vec<u64> {
 fn in_time(p: &Policy, m: &Match, r: &Request<'_>) -> bool {
     let timed = [m.times.len(), m.not_times.len(), m.days.len(), m.not_days.len()].iter().sum::<usize>() > 0;
     let Some((minute, day)) = clock(p, r) else {
-        return !timed || (p.action == Action::Deny && !p.dry_run);
+        return !timed || p.action == Action::Deny;
     };
     let within = |range: &TimeRange| minutes(range).contains(&minute);
     (m.times.is_empty() || m.times.iter().any(within))

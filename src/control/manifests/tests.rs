@@ -93,6 +93,11 @@ fn errors_name_file_document_object_path_reason_and_mend() {
          `ALLOW`, `AUDIT`, `CUSTOM`, `DENY`; write one of the names given, in capitals as shown",
     );
     check_error(
+        &head.replace("demo}", "demo, annotations: {culvert.dev/timezone: Europe/Wien}}"),
+        "a.yaml document 1 (line 1), AuthorizationPolicy demo/x, metadata.annotations[culvert.dev/timezone]: \
+         `Europe/Wien` is not a time zone; write a name of the IANA database, such as Europe/Vienna",
+    );
+    check_error(
         "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: A}}",
         "a.yaml document 1 (line 1), Pod default/A, items[0].metadata.name: `A` is not a Kubernetes name; use lower-case \
          letters, digits and `-`, beginning and ending with a letter or digit",
