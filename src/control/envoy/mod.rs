@@ -18,6 +18,7 @@
 
 mod chains;
 mod extension;
+mod fill;
 mod originate;
 mod rbac;
 mod render;
@@ -25,6 +26,7 @@ pub mod rules;
 mod terminate;
 mod waypoint;
 
+pub use fill::{Refused, fill};
 pub use render::render;
 pub use waypoint::{Credentials, Direct, Endpoint, Protocol, Served, ServedPort, Waypoint};
 

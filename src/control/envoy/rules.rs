@@ -55,21 +55,22 @@ pub enum PathMatch {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    L4(Match),
+    L4(Box<Match>),
     Header { name: String, values: Vec<StringMatch>, not_values: Vec<StringMatch> },
 }
 
 // === impl Policy ===
 
 impl Policy {
-    /// What stands for a policy that cannot be enforced as written: everything that it covers is refused.
+    /// What stands for a policy that cannot be enforced as written: everything that it covers is refused. AUDIT
+    /// refuses nothing in any case.
     pub fn closed(key: NamespacedName, action: types::Action) -> Self {
-        match action {
-            types::Action::Deny => Self { key, action: Action::Deny, rules: vec![Rule::default()] },
-            types::Action::Allow | types::Action::Audit | types::Action::Custom => {
-                Self { key, action: Action::Allow, rules: Vec::new() }
-            }
-        }
+        let (action, rules) = match action {
+            types::Action::Allow => (Action::Allow, Vec::new()),
+            types::Action::Audit => (Action::Deny, Vec::new()),
+            types::Action::Custom | types::Action::Deny => (Action::Deny, vec![Rule::default()]),
+        };
+        Self { key, action, rules }
     }
 
     /// True when a request's path decides something.
@@ -184,7 +185,7 @@ impl Reader {
 
     fn condition(&mut self, path: &str, raw: &types::Condition, l4: &Match) -> Option<Condition> {
         if !l4.is_empty() {
-            return Some(Condition::L4(l4.clone()));
+            return Some(Condition::L4(Box::new(l4.clone())));
         }
         let header = raw.key.strip_prefix("request.headers[").and_then(|rest| rest.strip_suffix(']'));
         let Some(name) = header else {

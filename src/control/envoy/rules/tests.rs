@@ -66,7 +66,7 @@ fn every_part_keeps_its_place() {
         ],
         when: vec![
             Condition::Header { name: "x-a".into(), values: Vec::new(), not_values: vec![text("*z")] },
-            Condition::L4(Match { destination_ports: vec![81], ..Match::default() }),
+            Condition::L4(Box::new(Match { destination_ports: vec![81], ..Match::default() })),
         ],
     };
     assert_eq!((policy.action, &policy.rules), (Action::Deny, &vec![expected]));
@@ -75,10 +75,13 @@ fn every_part_keeps_its_place() {
 
 #[test]
 fn what_is_refused_is_closed() {
-    let key = || NamespacedName::new("demo", "a");
-    let closed = |action| Policy::closed(key(), action);
-    assert_eq!(closed(types::Action::Deny).rules, [Rule::default()], "it always fires");
-    for action in [types::Action::Allow, types::Action::Audit, types::Action::Custom] {
-        assert_eq!((closed(action).action, closed(action).rules.len()), (Action::Allow, 0), "{action:?}");
+    for (action, expected, rules) in [
+        (types::Action::Allow, Action::Allow, vec![]),
+        (types::Action::Audit, Action::Deny, vec![]),
+        (types::Action::Custom, Action::Deny, vec![Rule::default()]),
+        (types::Action::Deny, Action::Deny, vec![Rule::default()]),
+    ] {
+        let closed = Policy::closed(NamespacedName::new("demo", "a"), action);
+        assert_eq!((closed.action, closed.rules), (expected, rules), "{action:?}");
     }
 }

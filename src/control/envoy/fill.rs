@@ -1,0 +1,156 @@
+//! Who and what goes through a waypoint, out of a projection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::rules::{self, Policy};
+use super::{Direct, Endpoint, Protocol, Served, ServedPort, Waypoint};
+use crate::control::index::Index;
+use crate::control::policy::{Problem, authorization};
+use crate::control::project::{Projection, Settings};
+use crate::kube::types::AuthorizationPolicy;
+use crate::kube::types::authorization::TargetReference;
+use crate::model::gateway::GatewayAddress;
+use crate::model::name::NamespacedName;
+use crate::model::service::{AppProtocol, Service, ServicePort, VirtualAddress};
+use crate::model::spiffe::Identity;
+use crate::model::workload::{Tunnel, Workload};
+
+/// A policy that is enforced closed, because it cannot be expressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub key: NamespacedName,
+    pub problems: Vec<Problem>,
+}
+
+const CLASS: &str = "istio-waypoint";
+const GATEWAYS: &str = "gateway.networking.k8s.io";
+
+/// Gives `waypoint` the services, workloads and policies that belong to it, in place of those that it has.
+/// `references` is how services and workloads of the projection name it.
+pub fn fill(
+    waypoint: Waypoint,
+    references: &[GatewayAddress],
+    index: &Index,
+    settings: &Settings,
+    projection: &Projection,
+) -> (Waypoint, Vec<Refused>) {
+    let mut policies = Policies { index, refused: BTreeMap::new() };
+    // An address has one way: the first that claims it.
+    let mut taken = BTreeSet::new();
+    let mut services = Vec::new();
+    for service in projection.services.iter().filter(|service| names(service, references)) {
+        let own = policies.of(|target, namespace| is_service(target, namespace, service));
+        let mut served = served(service, projection, own);
+        served.addresses.retain(|address| taken.insert(*address));
+        services.push(served);
+    }
+    let mut direct: BTreeMap<Vec<Identity>, Vec<IpAddr>> = BTreeMap::new();
+    let bound = |workload: &&Workload| workload.waypoint.as_ref().is_some_and(|named| references.contains(named));
+    for workload in projection.workloads.iter().filter(bound) {
+        let addresses = workload.addresses.iter().copied().filter(|address| taken.insert(*address));
+        direct.entry(proven(workload, &[])).or_default().extend(addresses);
+    }
+    let workloads = direct.into_iter().map(|(identities, addresses)| Direct { addresses, identities }).collect();
+    let key = NamespacedName::new(waypoint.namespace.clone(), waypoint.name.clone());
+    let own = policies.of(|target, namespace| is_waypoint(target, namespace, &key, settings));
+    let refused = policies.refused.into_values().collect();
+    (Waypoint { services, workloads, policies: own, ..waypoint }, refused)
+}
+
+/// True when some of the service's calls come through it.
+fn names(service: &Service, references: &[GatewayAddress]) -> bool {
+    let weighted = service.weighted_waypoints.iter().map(|(waypoint, _)| waypoint);
+    service.waypoint.iter().chain(weighted).any(|named| references.contains(named))
+}
+
+fn served(service: &Service, projection: &Projection, policies: Vec<Policy>) -> Served {
+    let key = service.key();
+    let mut ports: BTreeMap<u16, ServedPort> = BTreeMap::new();
+    for port in &service.ports {
+        let endpoints = projection.workloads.iter().filter_map(|workload| endpoint(service, &key, port, workload));
+        let entry = ServedPort { port: port.port, protocol: protocol(port.protocol), endpoints: endpoints.collect() };
+        ports.entry(port.port).or_insert(entry);
+    }
+    Served {
+        hostname: service.hostname.clone(),
+        // Blocks are of services outside of the cluster, whose addresses are their endpoints.
+        addresses: service.addresses.iter().filter_map(VirtualAddress::ip).collect(),
+        ports: ports.into_values().collect(),
+        policies,
+    }
+}
+
+fn endpoint(service: &Service, key: &NamespacedName, port: &ServicePort, workload: &Workload) -> Option<Endpoint> {
+    let chosen = workload.capacity > 0 && (workload.healthy || service.balancing.accept_unhealthy);
+    let membership = workload.services.iter().find(|membership| membership.service == *key).filter(|_| chosen)?;
+    let (_, target) = membership.ports.iter().find(|(from, _)| *from == port.port)?;
+    let address = workload.addresses.iter().find(|address| service.families.allows(address))?;
+    let identities = proven(workload, &service.subject_alt_names);
+    Some(Endpoint { address: (*address, *target).into(), identities })
+}
+
+/// Whom the far side must prove to be; nobody outside of the mesh.
+fn proven(workload: &Workload, others: &[Identity]) -> Vec<Identity> {
+    match workload.tunnel {
+        Tunnel::Hbone => std::iter::once(workload.identity()).chain(others.iter().cloned()).collect(),
+        Tunnel::None => Vec::new(),
+    }
+}
+
+const fn protocol(declared: AppProtocol) -> Protocol {
+    match declared {
+        AppProtocol::Http11 | AppProtocol::Http2 | AppProtocol::Grpc => Protocol::Http,
+        AppProtocol::Tcp | AppProtocol::Tls => Protocol::Tcp,
+        AppProtocol::Unknown => Protocol::Sniffed,
+    }
+}
+
+fn is_service(target: &TargetReference, namespace: &str, service: &Service) -> bool {
+    let core = target.group.is_empty() || target.group == "core";
+    core && target.kind == "Service" && *target.name == *service.name && *namespace == *service.namespace
+}
+
+fn is_waypoint(target: &TargetReference, namespace: &str, key: &NamespacedName, settings: &Settings) -> bool {
+    if target.group != GATEWAYS {
+        return false;
+    }
+    match target.kind.as_str() {
+        "Gateway" => *target.name == *key.name && *namespace == *key.namespace,
+        "GatewayClass" => target.name == CLASS && *namespace == *settings.root_namespace,
+        _ => false,
+    }
+}
+
+struct Policies<'a> {
+    index: &'a Index,
+    refused: BTreeMap<NamespacedName, Refused>,
+}
+
+// === impl Policies ===
+
+impl Policies<'_> {
+    /// The policies with a target that `is_ours` says yes to, asked with the policy's namespace.
+    fn of(&mut self, is_ours: impl Fn(&TargetReference, &str) -> bool) -> Vec<Policy> {
+        let mut own = Vec::new();
+        for (key, object) in &self.index.authorization_policies {
+            let spec = &object.spec;
+            let mut targets = spec.target_ref.iter().chain(spec.target_refs.iter().flatten());
+            if !targets.any(|target| is_ours(target, &key.namespace)) || is_tried_out(object) {
+                continue;
+            }
+            own.push(rules::read(object).unwrap_or_else(|problems| {
+                self.refused.insert(key.clone(), Refused { key: key.clone(), problems });
+                Policy::closed(key.clone(), spec.action)
+            }));
+        }
+        own
+    }
+}
+
+fn is_tried_out(object: &AuthorizationPolicy) -> bool {
+    authorization::parse(object).is_ok_and(|parsed| parsed.dry_run)
+}
+
+#[cfg(test)]
+mod tests;
