@@ -23,6 +23,7 @@ pub struct Refused {
     pub problems: Vec<Problem>,
 }
 
+/// The class of a waypoint whose Gateway is not among the objects.
 const CLASS: &str = "istio-waypoint";
 const GATEWAYS: &str = "gateway.networking.k8s.io";
 
@@ -40,7 +41,7 @@ pub fn fill(
     let mut taken = BTreeSet::new();
     let mut services = Vec::new();
     for service in projection.services.iter().filter(|service| names(service, references)) {
-        let own = policies.of(|target, namespace| is_service(target, namespace, service));
+        let own = policies.of(|target, namespace| is_service(target, namespace, service, settings));
         let mut served = served(service, projection, own);
         served.addresses.retain(|address| taken.insert(*address));
         services.push(served);
@@ -53,7 +54,8 @@ pub fn fill(
     }
     let workloads = direct.into_iter().map(|(identities, addresses)| Direct { addresses, identities }).collect();
     let key = NamespacedName::new(waypoint.namespace.clone(), waypoint.name.clone());
-    let own = policies.of(|target, namespace| is_waypoint(target, namespace, &key, settings));
+    let class = index.gateways.get(&key).map_or(CLASS, |gateway| &gateway.spec.gateway_class_name);
+    let own = policies.of(|target, namespace| is_waypoint(target, namespace, &key, class, settings));
     let refused = policies.refused.into_values().collect();
     (Waypoint { services, workloads, policies: own, ..waypoint }, refused)
 }
@@ -106,18 +108,31 @@ const fn protocol(declared: AppProtocol) -> Protocol {
     }
 }
 
-fn is_service(target: &TargetReference, namespace: &str, service: &Service) -> bool {
-    let core = target.group.is_empty() || target.group == "core";
-    core && target.kind == "Service" && *target.name == *service.name && *namespace == *service.namespace
+/// A Service of Kubernetes has a host name of Kubernetes; a ServiceEntry of the same name has another.
+fn is_service(target: &TargetReference, namespace: &str, service: &Service, settings: &Settings) -> bool {
+    let host = format!("{}.{}.svc.{}", service.name, service.namespace, settings.cluster_domain);
+    let kind = match (target.group.as_str(), target.kind.as_str()) {
+        ("" | "core", "Service") => *service.hostname == *host,
+        ("networking.istio.io", "ServiceEntry") => *service.hostname != *host,
+        _ => false,
+    };
+    kind && *target.name == *service.name && *namespace == *service.namespace
 }
 
-fn is_waypoint(target: &TargetReference, namespace: &str, key: &NamespacedName, settings: &Settings) -> bool {
+/// `class` is the one of the waypoint's own Gateway.
+fn is_waypoint(
+    target: &TargetReference,
+    namespace: &str,
+    key: &NamespacedName,
+    class: &str,
+    settings: &Settings,
+) -> bool {
     if target.group != GATEWAYS {
         return false;
     }
     match target.kind.as_str() {
         "Gateway" => *target.name == *key.name && *namespace == *key.namespace,
-        "GatewayClass" => target.name == CLASS && *namespace == *settings.root_namespace,
+        "GatewayClass" => target.name == class && *namespace == *settings.root_namespace,
         _ => false,
     }
 }
@@ -136,7 +151,10 @@ impl Policies<'_> {
         for (key, object) in &self.index.authorization_policies {
             let spec = &object.spec;
             let mut targets = spec.target_ref.iter().chain(spec.target_refs.iter().flatten());
-            if !targets.any(|target| is_ours(target, &key.namespace)) || is_tried_out(object) {
+            let elsewhere =
+                |target: &TargetReference| !target.namespace.is_empty() && *target.namespace != *key.namespace;
+            let aimed = targets.any(|target| !elsewhere(target) && is_ours(target, &key.namespace));
+            if !aimed || is_tried_out(object) {
                 continue;
             }
             own.push(rules::read(object).unwrap_or_else(|problems| {

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::extension::{PEER, config};
+use super::extension::{PEER, REMOTE_ADDRESS, config};
 use super::originate::block;
 use super::rules::{Condition, Operation, PathMatch, Policy, Rule};
 use crate::model::policy::{Action, Match, ServiceAccountMatch, StringMatch};
@@ -99,7 +99,8 @@ fn destination(l4: &Match) -> Vec<Value> {
 }
 
 fn source(l4: &Match) -> Vec<Value> {
-    let ip = |net: &ipnet::IpNet| json!({"direct_remote_ip": net_block(net)});
+    // Envoy's own `remote_ip` believes X-Forwarded-For, and `direct_remote_ip` is the internal connection's.
+    let ip = |net: &ipnet::IpNet| json!({"filter_state": {"key": REMOTE_ADDRESS, "address_match": {"ranges": [net_block(net)]}}});
     let mut parts = both("or_ids", "ids", "not_id", &l4.namespaces, &l4.not_namespaces, namespace);
     parts.extend(both("or_ids", "ids", "not_id", &l4.principals, &l4.not_principals, principal));
     parts.extend(both("or_ids", "ids", "not_id", &l4.service_accounts, &l4.not_service_accounts, account));

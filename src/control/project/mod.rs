@@ -25,7 +25,7 @@ use super::index::Index;
 pub use peer::{CONVERTED_PREFIX, STATIC_STRICT};
 pub use settings::Settings;
 pub use status::{Level, Reason, Status};
-pub use waypoint::{Binding, Bypass, Why, bypassable};
+pub use waypoint::{Binding, Bypass, Why, bypassable, waypoint_address};
 
 /// What a projection makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

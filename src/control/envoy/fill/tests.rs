@@ -119,6 +119,7 @@ fn policies_go_where_their_targets_are() {
         policy("class-elsewhere", "demo", CLASS, "rules: [{}]"),
         policy("another-namespace", "outer", &format!("{GATEWAY}, {WEB}"), "rules: [{}]"),
         policy("another-group", "demo", "{group: x, kind: Service, name: web}", "rules: [{}]"),
+        policy("an-entry", "demo", "{group: networking.istio.io, kind: ServiceEntry, name: web}", "rules: [{}]"),
         policy("another-service", "demo", "{kind: Service, name: other}", "rules: [{}]"),
         policy("tried-out", "demo", WEB, "rules: []")
             .replace("demo}", "demo, annotations: {istio.io/dry-run: 'true'}}"),

@@ -83,10 +83,16 @@ fn fields() {
             any(),
             json!({"and_ids": {"ids": [
                 {"or_ids": {"ids": [
-                    {"direct_remote_ip": {"address_prefix": "fd00::1", "prefix_len": 128}},
-                    {"direct_remote_ip": {"address_prefix": "1.2.3.4", "prefix_len": 32}},
+                    {"filter_state": {
+                        "key": "envoy.filters.listener.original_dst.remote_ip", "address_match": {"ranges": [{"address_prefix": "fd00::1", "prefix_len": 128}]},
+                    }},
+                    {"filter_state": {
+                        "key": "envoy.filters.listener.original_dst.remote_ip", "address_match": {"ranges": [{"address_prefix": "1.2.3.4", "prefix_len": 32}]},
+                    }},
                 ]}},
-                {"not_id": {"direct_remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": 8}}},
+                {"not_id": {"filter_state": {
+                        "key": "envoy.filters.listener.original_dst.remote_ip", "address_match": {"ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]},
+                    }}},
             ]}}),
         ),
         (

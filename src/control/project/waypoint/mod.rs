@@ -21,8 +21,18 @@ pub(super) use apply::apply;
 
 use std::sync::Arc;
 
+use super::Settings;
+use crate::control::index::Index;
+use crate::model::gateway::GatewayAddress;
 use crate::model::name::NamespacedName;
 use crate::model::spiffe::Identity;
+
+/// How services and workloads of a projection name the waypoint that `gateway` declares; `None` when it declares none
+/// that can be used.
+pub fn waypoint_address(index: &Index, settings: &Settings, gateway: &NamespacedName) -> Option<GatewayAddress> {
+    let waypoints = declared::Waypoints::build(index, settings, &mut Vec::new());
+    waypoints.get(gateway)?.address.clone().ok()
+}
 
 /// A workload for which a waypoint was named, by itself, its namespace or a service that it is an endpoint of.
 #[derive(Clone, Debug, PartialEq, Eq)]
