@@ -18,9 +18,9 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
-demo: deps ## build, and show two nodes carrying real pods' traffic; needs root
+demo: deps envoy ## build, and show two nodes carrying real pods' traffic; needs root
 	@cargo build
-	@tests/as-root target/debug/culvert demo
+	@tests/as-root target/debug/culvert demo $$([ ! -x target/envoy/envoy ] || echo --envoy target/envoy/envoy)
 
 .PHONY: test
 test: lint envoy ## everything: lint, unit, tidy and kernel tests; installs what is missing

@@ -19,7 +19,7 @@ impl Roles for Culvert {
     }
 
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {
-        role::demo::run(args.keep)
+        role::demo::run(args.keep, args.envoy)
     }
 
     fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode> {

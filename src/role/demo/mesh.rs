@@ -192,6 +192,11 @@ impl Mesh {
         &self.manifests
     }
 
+    /// What becomes of the programs when this process ends.
+    pub fn bond(&self) -> Bond {
+        self.bond
+    }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }

@@ -10,5 +10,6 @@ pub mod mesh;
 pub mod progress;
 mod run;
 mod tries;
+pub mod waypoint;
 
 pub use run::run;

@@ -11,8 +11,9 @@ use super::claims::{self, Row};
 use super::lab::{Kept, Lab, Topology};
 use super::mesh::Mesh;
 use super::progress::Progress;
-use super::tries::Tries;
-use crate::sys::child::Bond;
+use super::tries::{self, Tries};
+use super::waypoint::Envoy;
+use crate::sys::child::{self, Bond};
 
 /// Name of the lab; namespaces are called `culvert-demo-client` and so on.
 const PREFIX: &str = "culvert-demo";
@@ -21,8 +22,9 @@ const DIRECTORY: &str = "/run/culvert-demo";
 const READY: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs the demonstration; `keep` leaves the lab running. Fails when a claim does not hold.
-pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
+/// Runs the demonstration; `keep` leaves the lab running, `envoy` is the program to run as a waypoint. Fails when a
+/// claim does not hold.
+pub fn run(keep: bool, envoy: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         nix::unistd::Uid::effective().is_root(),
         "the demonstration makes network namespaces, which needs root: run it with sudo"
@@ -34,7 +36,7 @@ pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
             anyhow::Ok(signals.next().await)
         };
         tokio::select! {
-            result = demonstrate(keep) => result,
+            result = demonstrate(keep, envoy) => result,
             signal = stopped => {
                 // What was built is dropped with the future above, and takes itself away.
                 let signal = signal.context("cannot catch signals")?;
@@ -44,17 +46,24 @@ pub fn run(keep: bool) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
+async fn demonstrate(keep: bool, envoy: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let envoy = found(envoy)?;
+    let topology = if envoy.is_some() { Topology::with_waypoint() } else { Topology::demo() };
     let progress = Progress::on_stderr();
     // A lab that was kept by an earlier run goes first.
     Lab::sweep(PREFIX, Kept::Remove)?;
     let mut directory = Directory::fresh()?;
-    let step = progress.step("building two nodes and five pods in network namespaces");
+    let step = progress.step(format!("building two nodes and {} pods in network namespaces", topology.pods.len()));
     let bond = if keep { Bond::Free } else { Bond::Ours };
     let binary = Path::new("/proc/self/exe").canonicalize().context("cannot find this program's own file")?;
-    let mut mesh = Mesh::build(PREFIX, &Topology::demo(), &directory.path, &binary, bond)?;
+    let mut mesh = Mesh::build(PREFIX, &topology, &directory.path, &binary, bond)?;
     step.done();
+    if envoy.is_some() {
+        tries::declare(&mesh)?;
+    }
     say(&format!("manifests: {}", mesh.manifests().directory().display()))?;
+    // It takes a second, in which the nodes start.
+    let mut waypoint = envoy.map(|binary| Envoy::start(&mesh, &binary)).transpose()?;
     let step = progress.step("starting a node daemon on each node");
     for node in ["node-a", "node-b"] {
         mesh.start_node(node, &[])?;
@@ -63,8 +72,13 @@ async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
         mesh.ready(node, READY).await?;
     }
     step.done();
+    if let Some(waypoint) = &mut waypoint {
+        let step = progress.step("waiting for the Envoy that is the waypoint");
+        waypoint.ready(READY).await?;
+        step.done();
+    }
     let step = progress.step("trying the claims");
-    let rows = Tries::new(&mesh).all().await?;
+    let rows = Tries::new(&mesh, waypoint.is_some()).all().await?;
     step.done();
     show(&rows)?;
     let held = claims::all_ok(&rows);
@@ -74,10 +88,24 @@ async fn demonstrate(keep: bool) -> anyhow::Result<ExitCode> {
         directory.kept = true;
     } else {
         let step = progress.step("taking everything away");
+        drop(waypoint);
         mesh.teardown(GRACE)?;
         step.done();
     }
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The Envoy that was named, which must be there, or the system's. Without one there is a word and no waypoint.
+fn found(named: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(path) = named {
+        let found = path.canonicalize();
+        return Ok(Some(found.with_context(|| format!("there is no Envoy {}: see --envoy", path.display()))?));
+    }
+    let found = child::find("envoy");
+    if found.is_none() {
+        say("no Envoy is installed, so nothing is shown of waypoints: name one with --envoy, or run `make demo`")?;
+    }
+    Ok(found)
 }
 
 /// The demonstration's directory. It goes when this is dropped, however the run ends, unless it is kept.

@@ -8,9 +8,13 @@ use tokio::time::Instant;
 
 use super::app::{self, HTTP_PORT, STREAM_PORT, Trickle, Way};
 use super::claims::{Road, Row};
-use super::lab::KubeNamespace;
+use super::lab::{KubeNamespace, WAYPOINT};
 use super::mesh::Mesh;
 use crate::sys::packet::{Capture, Finding};
+
+mod waypoint;
+
+pub(super) use waypoint::declare;
 
 /// A claim's longest try: a refusal that hangs is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,6 +34,8 @@ enum Expect {
 /// Tries the claims on a running mesh.
 pub(super) struct Tries<'a> {
     mesh: &'a Mesh,
+    /// There is a waypoint to try.
+    has_waypoint: bool,
     rows: Vec<Row>,
 }
 
@@ -53,8 +59,8 @@ spec:
 // === impl Tries ===
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(mesh: &'a Mesh) -> Self {
-        Self { mesh, rows: Vec::new() }
+    pub(super) fn new(mesh: &'a Mesh, has_waypoint: bool) -> Self {
+        Self { mesh, has_waypoint, rows: Vec::new() }
     }
 
     pub(super) async fn all(mut self) -> anyhow::Result<Vec<Row>> {
@@ -88,6 +94,9 @@ impl<'a> Tries<'a> {
         self.mesh.manifests().remove("strict.yaml")?;
         self.policies(1).await;
         self.labels().await?;
+        if self.has_waypoint {
+            self.waypoint().await?;
+        }
         Ok(self.rows)
     }
 
@@ -249,7 +258,8 @@ impl<'a> Tries<'a> {
     async fn states(&self, one: &str, other: &str) {
         self.until(|node| async move {
             let Some(Value::Array(pods)) = self.mesh.admin(node, "/pods").await else { return false };
-            let mut demo = pods.iter().filter(|pod| pod["namespace"] == "demo");
+            // A waypoint is out, whatever its namespace says.
+            let mut demo = pods.iter().filter(|pod| pod["namespace"] == "demo" && pod["name"] != WAYPOINT);
             demo.all(|pod| pod["state"] == one || pod["state"] == other)
         })
         .await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -149,18 +149,40 @@ pub async fn get_path(
     marker: &str,
     patience: Duration,
 ) -> Result<Reply, Refused> {
+    let (answer, took) = timed(from, to, patience, async |session| session.ask(to, path, marker).await).await?;
+    Ok(Reply { answer, took })
+}
+
+/// One request with `method`, whatever is answered: its status, headers and body.
+pub async fn exchange(
+    from: &Netns,
+    to: SocketAddr,
+    method: Method,
+    path: &str,
+    patience: Duration,
+) -> Result<Response<Bytes>, Refused> {
+    let asked = timed(from, to, patience, async |session| session.send(to, method, path, "").await).await?;
+    Ok(asked.0)
+}
+
+/// Connects, has `exchange` done, and gives the time that all of it took.
+async fn timed<T>(
+    from: &Netns,
+    to: SocketAddr,
+    patience: Duration,
+    exchange: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
+) -> Result<(T, Duration), Refused> {
     let start = Instant::now();
     let mut stage = Stage::Connecting;
     let exchange = async {
         let stream = connect(from, to).await?;
         stage = Stage::Waiting;
-        let mut session = Session::open(stream).await?;
-        session.ask(to, path, marker).await
+        exchange(&mut Session::open(stream).await?).await
     };
     let result = timeout(patience, exchange).await;
     let after = start.elapsed();
     match result {
-        Ok(Ok(answer)) => Ok(Reply { answer, took: after }),
+        Ok(Ok(value)) => Ok((value, after)),
         Ok(Err((refusal, source))) => Err(Refused { refusal, stage, to, after, source: Some(source) }),
         Err(_) => Err(Refused { refusal: Refusal::Timeout, stage, to, after, source: None }),
     }
@@ -221,12 +243,31 @@ impl Session {
     }
 
     pub(super) async fn ask(&mut self, to: SocketAddr, path: &str, marker: &str) -> Result<Answer, Failure> {
-        let request = Request::get(path).header("host", to.to_string()).header("x-marker", marker);
-        let request = request.body(Empty::new()).map_err(|error| (Refusal::Local, io::Error::other(error)))?;
+        let response = self.send(to, Method::GET, path, marker).await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err((Refusal::Status(status.as_u16()), io::Error::other(format!("the server answered {status}"))));
+        }
+        serde_json::from_slice(response.body()).map_err(|error| (Refusal::Garbled, io::Error::other(error)))
+    }
+
+    /// One request, and the whole of its answer.
+    async fn send(
+        &mut self,
+        to: SocketAddr,
+        method: Method,
+        path: &str,
+        marker: &str,
+    ) -> Result<Response<Bytes>, Failure> {
+        let request = Request::builder().method(method).uri(path).header("host", to.to_string());
+        let request = request.header("x-marker", marker).body(Empty::new());
+        let request = request.map_err(|error| (Refusal::Local, io::Error::other(error)))?;
         let sender = &mut self.sender;
         let exchange = async {
             sender.ready().await.map_err(http_failure)?;
-            read(sender.send_request(request).await.map_err(http_failure)?).await
+            let (head, body) = sender.send_request(request).await.map_err(http_failure)?.into_parts();
+            let body = Limited::new(body, MOST_ANSWER).collect().await.map_err(http_failure)?.to_bytes();
+            Ok(Response::from_parts(head, body))
         };
         let mut exchange = pin!(exchange);
         tokio::select! {
@@ -236,13 +277,4 @@ impl Session {
             _ended = &mut self.connection => exchange.await,
         }
     }
-}
-
-async fn read(response: Response<hyper::body::Incoming>) -> Result<Answer, Failure> {
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MOST_ANSWER).collect().await.map_err(http_failure)?.to_bytes();
-    if status != http::StatusCode::OK {
-        return Err((Refusal::Status(status.as_u16()), io::Error::other(format!("the server answered {status}"))));
-    }
-    serde_json::from_slice(&body).map_err(|error| (Refusal::Garbled, io::Error::other(error)))
 }

@@ -12,7 +12,7 @@ mod server;
 mod trickle;
 
 pub use args::{Args, program, run};
-pub use client::{Refusal, Refused, Reply, Stage, await_listening, get, get_path};
+pub use client::{Refusal, Refused, Reply, Stage, await_listening, exchange, get, get_path};
 pub use flood::{FloodReport, Held, flood, hold};
 pub use pattern::{Mismatch, Pattern};
 pub use server::{Answer, ECHO_PORT, HTTP_PORT, STREAM_PORT, Server};

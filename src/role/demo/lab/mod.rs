@@ -22,7 +22,7 @@ mod topology;
 pub use build::{Lab, LabError, LabNode, LabPod};
 pub use claim::{ClaimError, Kept, sweep};
 pub use manifests::{ManifestError, Manifests};
-pub use topology::{KubeNamespace, NodePlan, Plan, PodPlan, PodSpec, Topology, TopologyError};
+pub use topology::{KubeNamespace, NodePlan, Plan, PodPlan, PodSpec, Topology, TopologyError, WAYPOINT};
 
 #[cfg(test)]
 mod tests;

@@ -87,6 +87,8 @@ pub enum TopologyError {
 pub const DEFAULT_MTU: u32 = 1500;
 /// The mesh's opt-in label, and the value that opts in.
 pub const DATAPLANE_MODE: (&str, &str) = ("istio.io/dataplane-mode", "ambient");
+/// The pod, the service account and the Gateway of [`Topology::with_waypoint`].
+pub const WAYPOINT: &str = "waypoint";
 /// The third byte of an address numbers the node; 0 is the fabric.
 const MOST_NODES: usize = 200;
 /// The last byte numbers the pod, from 10 on.
@@ -169,6 +171,16 @@ impl Topology {
                 PodSpec::new("outside", "outsider", "node-b"),
             ],
         }
+    }
+
+    /// The demonstration's with the pod `waypoint` on node-b, which nobody enrols: a waypoint speaks HBONE itself.
+    pub fn with_waypoint() -> Self {
+        let mut topology = Self::demo();
+        let mut pod = PodSpec::new("demo", WAYPOINT, "node-b");
+        pod.labels.insert(DATAPLANE_MODE.0.into(), "none".into());
+        pod.labels.insert("gateway.networking.k8s.io/gateway-name".into(), WAYPOINT.into());
+        topology.pods.push(pod);
+        topology
     }
 
     /// Decides every name and address for a lab called `prefix`.
