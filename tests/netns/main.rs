@@ -29,4 +29,5 @@ mod services;
 mod shutdown;
 mod strict_report;
 mod unbelieving;
+mod waypoint;
 mod wire;
