@@ -112,6 +112,16 @@ pub fn read(object: &AuthorizationPolicy) -> Result<Policy, Vec<Problem>> {
     if reader.problems.is_empty() { Ok(Policy { key, action, rules }) } else { Err(reader.problems) }
 }
 
+/// Conditions of L4 that Envoy can judge.
+const JUDGED: [&str; 6] = [
+    "destination.ip",
+    "destination.port",
+    "source.ip",
+    "source.namespace",
+    "source.principal",
+    "source.serviceAccount",
+];
+
 #[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
@@ -184,7 +194,8 @@ impl Reader {
     }
 
     fn condition(&mut self, path: &str, raw: &types::Condition, l4: &Match) -> Option<Condition> {
-        if !l4.is_empty() {
+        // By name: a field of `Match` that Envoy has no word for must not be lost in silence.
+        if JUDGED.contains(&raw.key.as_str()) {
             return Some(Condition::L4(Box::new(l4.clone())));
         }
         let header = raw.key.strip_prefix("request.headers[").and_then(|rest| rest.strip_suffix(']'));

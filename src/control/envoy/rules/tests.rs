@@ -12,6 +12,7 @@ fn what_cannot_be_expressed_is_named() {
     let source = |field: &str, values: &[&str]| json!({"rules": [{"from": [{"source": {field: values}}]}]});
     let to = |field: &str, value: &str| json!({"rules": [{}, {"to": [{"operation": {field: [value]}}]}]});
     let when = |key: &str| json!({"rules": [{"when": [{"key": key, "values": ["10.0.0.1"]}]}]});
+    let time = json!({"rules": [{"when": [{"key": "custom.time_of_day", "values": ["08:00-18:00"]}]}]});
     for (spec, path) in [
         (json!({"action": "AUDIT"}), "spec.action"),
         (json!({"action": "CUSTOM", "provider": {"name": "x"}}), "spec.action"),
@@ -28,6 +29,7 @@ fn what_cannot_be_expressed_is_named() {
         (to("paths", "/{name}"), "spec.rules[1].to[0].operation.paths[0]"),
         (to("notPaths", "{*}"), "spec.rules[1].to[0].operation.notPaths[0]"),
         (when("remote.ip"), "spec.rules[0].when[0].key"),
+        (time, "spec.rules[0].when[0].key"),
         (when("connection.sni"), "spec.rules[0].when[0].key"),
         (when("request.auth.claims[a]"), "spec.rules[0].when[0].key"),
         (when("experimental.envoy.filters.x"), "spec.rules[0].when[0].key"),
