@@ -2,6 +2,8 @@
 //! index, projection, mesh and evaluator. The cases are in the `*.yaml` files beside this one;
 //! `base.yaml` holds the namespaces and pods that all of them share.
 
+mod chain;
+#[expect(clippy::unwrap_used, reason = "all of it is test: what fails is shown where it fails")]
 mod guide;
 mod render;
 
@@ -15,8 +17,9 @@ use culvert::authz::{Decision, Observation, Request, evaluate, observe};
 use culvert::control::index::Index;
 use culvert::control::manifests;
 use culvert::control::project::{Projection, Settings, project};
-use culvert::mesh::{self, Reader, State};
+use culvert::mesh::{self, Reader, State, View};
 use culvert::model::spiffe::Identity;
+use culvert::model::workload::Workload;
 use serde::Deserialize;
 
 /// The table may grow; a table that lost its rows would pass without saying so.
@@ -143,7 +146,33 @@ fn run(place: &str, base: &[u8], case: Case, failures: &mut Vec<String>) {
     let before = policies.len();
     policies.retain(|policy| !case.withhold.contains(&policy.key.to_string()));
     assert_eq!(before - policies.len(), case.withhold.len(), "{place}: withholds what was not made");
-    decide(place, State { workloads, services, policies }, &case.rows, failures);
+    let state = State { workloads, services, policies };
+    // The same rows for a node that has it by xDS, and for a client that knows none of our extensions.
+    match chain::through_the_wire(&state, chain::Reader::Ours) {
+        Ok(read) => decide(&format!("{place} (by xDS)"), read, &case.rows, failures),
+        Err(lost) => failures.push(format!("{place} (by xDS): {lost}")),
+    }
+    match chain::through_the_wire(&state, chain::Reader::Plain) {
+        Ok(read) => err_to_the_safe_side(place, read, &case.rows, failures),
+        Err(lost) => failures.push(format!("{place} (by xDS, without extensions): {lost}")),
+    }
+    decide(place, state, &case.rows, failures);
+}
+
+/// What is refused is refused there as well.
+fn err_to_the_safe_side(place: &str, state: State, rows: &[Row], failures: &mut Vec<String>) {
+    let (mut writer, reader) = mesh::channel();
+    writer.replace(state);
+    for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.expect == Expect::Deny) {
+        let (view, peer) = (reader.view(), identity(&row.from));
+        let allowed = called(&view, row).map(|(workload, destination)| {
+            let request = Request { peer: peer.as_ref(), source: row.ip, destination, now: moment(&row.at) };
+            evaluate(&request, &view.policies_for(workload)).is_allow()
+        });
+        if allowed != Ok(false) {
+            failures.push(format!("{place} (by xDS, without extensions): row {}: {allowed:?}\n    {row:?}", i + 1));
+        }
+    }
 }
 
 /// From the state of a mesh to the decisions of the rows, by whatever way the state has come.
@@ -190,15 +219,20 @@ fn structures(place: &str, case: &Case, projection: &Projection, failures: &mut 
     }
 }
 
-fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
-    let view = reader.view();
+/// The pod of a row, and where it is called.
+fn called<'a>(view: &'a View, row: &Row) -> Result<(&'a Workload, SocketAddr), String> {
     let uid = format!("Kubernetes//Pod/{}", row.to);
     let pod = view.workload_by_uid(&uid).ok_or_else(|| format!("there is no pod {}", row.to))?;
     let address = row.dst.unwrap_or(pod.addresses[0]);
     let workload = view.workload_at("", address).ok_or_else(|| format!("nobody is at {address}"))?;
     assert_eq!(workload.uid, pod.uid, "{address} is not {}", row.to);
+    Ok((workload, SocketAddr::new(address, row.port)))
+}
+
+fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
+    let view = reader.view();
+    let (workload, destination) = called(&view, row)?;
     let peer = identity(&row.from);
-    let destination = SocketAddr::new(address, row.port);
     let request = Request { peer: peer.as_ref(), source: row.ip, destination, now: moment(&row.at) };
     let applicable = view.policies_for(workload);
     let decision = evaluate(&request, &applicable);
