@@ -167,7 +167,7 @@ pub(super) enum Key {
     DayOfWeek,
     DestinationIp,
     DestinationPort,
-    /// Documented by Istio, and needs a proxy that reads requests.
+    /// Needs a proxy that reads requests, if any can judge it.
     Layer7,
     SourceIp,
     SourceNamespace,
@@ -177,11 +177,12 @@ pub(super) enum Key {
     TimeOfDay,
 }
 
-/// Reads a `when` key. A key that Istio does not document is a mistake, and not merely L7.
+/// Families of attributes that need a proxy that reads requests, also those of them that Istio does not document.
+const LAYER_7: [&str; 4] = ["connection.", "experimental.", "remote.", "request."];
+
+/// Reads a `when` key. What is of a family of L7 narrows its rule to the safe side; anything else that is not judged at L4
+/// is misspelt: no other proxy would know it either.
 pub(super) fn key(text: &str) -> Checked<Key> {
-    let bracketed = |head: &str| {
-        text.strip_prefix(head).is_some_and(|rest| rest.len() > 2 && rest.starts_with('[') && rest.ends_with(']'))
-    };
     Ok(match text {
         "custom.day_of_week" => Key::DayOfWeek,
         "custom.time_of_day" => Key::TimeOfDay,
@@ -191,13 +192,7 @@ pub(super) fn key(text: &str) -> Checked<Key> {
         "source.namespace" => Key::SourceNamespace,
         "source.principal" => Key::SourcePrincipal,
         "source.serviceAccount" => Key::SourceServiceAccount,
-        "connection.sni"
-        | "remote.ip"
-        | "request.auth.audiences"
-        | "request.auth.presenter"
-        | "request.auth.principal" => Key::Layer7,
-        _ if bracketed("request.headers") || bracketed("request.auth.claims") => Key::Layer7,
-        _ if text.strip_prefix("experimental.").is_some_and(|rest| !rest.is_empty()) => Key::Layer7,
+        _ if LAYER_7.iter().any(|family| text.starts_with(family)) => Key::Layer7,
         _ => {
             return refuse(
                 format!("`{text}` is not an attribute of Istio's list"),
