@@ -7,6 +7,7 @@ use culvert::cli::{self, CleanupArgs, DemoAppArgs, DemoArgs, Roles};
 use culvert::config::env::Environment;
 use culvert::config::node::NodeSettings;
 use culvert::role;
+use culvert::role::policy::lint::{Lint, Report};
 
 /// The roles of this build.
 struct Culvert;
@@ -28,6 +29,10 @@ impl Roles for Culvert {
 
     fn explain(&self, question: &Question, mesh: &role::explain::Mesh) -> anyhow::Result<Answer> {
         role::explain::run(question, mesh)
+    }
+
+    fn lint(&self, lint: &Lint) -> anyhow::Result<Report> {
+        role::policy::lint::run(lint)
     }
 
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {

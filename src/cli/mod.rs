@@ -12,6 +12,7 @@ mod cleanup;
 mod demo;
 mod explain;
 mod node;
+mod policy;
 mod report;
 mod roles;
 mod strict_report;
@@ -30,17 +31,11 @@ use crate::config::env::Environment;
 
 /// A node-level zero-trust daemon for Kubernetes: mutual TLS, identity and L4 policy for pods, without sidecars.
 #[derive(Debug, Parser)]
-#[command(name = "culvert", version, max_term_width = 110, after_help = EXIT_CODES, subcommand_required = true)]
+#[command(name = "culvert", version, max_term_width = 110, after_help = report::EXIT_CODES, subcommand_required = true)]
 struct Culvert {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0   done
-  1   failed; the reason is on standard error
-  64  the arguments or settings are wrong";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -50,6 +45,7 @@ enum Command {
     DemoApp(DemoAppArgs),
     Explain(ExplainArgs),
     Node(NodeArgs),
+    Policy(policy::PolicyArgs),
     StrictReport(StrictReportArgs),
     /// Print the version
     Version,
@@ -67,6 +63,7 @@ where
         Ok(Command::DemoApp(args)) => roles.demo_app(args),
         Ok(Command::Explain(args)) => args.run(roles, errors),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
+        Ok(Command::Policy(args)) => args.run(environment, roles),
         Ok(Command::StrictReport(args)) => args.run(roles),
         Ok(Command::Version) => version::run(),
         Err(help) => return report::arguments(&help, errors),

@@ -96,7 +96,8 @@ impl clap::Args for NodeArgs {
     }
 }
 
-fn argument(setting: &Setting) -> Arg {
+/// The flag of a setting.
+pub(super) fn argument(setting: &Setting) -> Arg {
     let Setting { key, kind, default, about, reason } = setting;
     let default = match default {
         Default::Required => "[required]".to_owned(),

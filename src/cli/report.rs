@@ -9,6 +9,13 @@ use crate::config::raw::ConfigError;
 /// `EX_USAGE` of sysexits.h.
 const USAGE: u8 = 64;
 
+/// What the end of every help says.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed; the reason is on standard error
+  64  the arguments or settings are wrong";
+
 /// What a person can do about an error. Attach it as context: it is printed on a line of its own.
 #[derive(Clone, Debug)]
 pub struct Mend(pub String);

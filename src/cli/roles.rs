@@ -7,6 +7,7 @@ use super::strict_report::{Ask, Judged};
 use super::{CleanupArgs, DemoAppArgs, DemoArgs};
 use crate::authz::inquiry::{Answer, Question};
 use crate::config::node::NodeSettings;
+use crate::role::policy::lint::{Lint, Report};
 
 /// What the commands do. The assembly implements it; a test can too.
 pub trait Roles {
@@ -14,6 +15,7 @@ pub trait Roles {
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode>;
     fn demo_app(&self, args: DemoAppArgs) -> anyhow::Result<ExitCode>;
     fn explain(&self, question: &Question, mesh: &Mesh) -> anyhow::Result<Answer>;
+    fn lint(&self, lint: &Lint) -> anyhow::Result<Report>;
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode>;
     fn strict_report(&self, ask: &Ask) -> anyhow::Result<Judged>;
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::authz::inquiry::{Answer, Question};
 use crate::config::node::NodeSettings;
 use crate::config::table::NODE;
+use crate::role::policy::lint::{Lint, Report};
 
 /// Roles that write down what they were asked.
 #[derive(Default)]
@@ -27,6 +28,11 @@ impl Roles for Asked {
     fn explain(&self, question: &Question, mesh: &explain::Mesh) -> anyhow::Result<Answer> {
         self.0.borrow_mut().push(format!("{} {mesh:?}", question.to_query()));
         anyhow::bail!("nobody answers")
+    }
+
+    fn lint(&self, lint: &Lint) -> anyhow::Result<Report> {
+        self.0.borrow_mut().push(format!("{lint:?}"));
+        Ok(Report { text: String::new(), code: ExitCode::SUCCESS })
     }
 
     fn node(&self, settings: NodeSettings) -> anyhow::Result<ExitCode> {
@@ -71,6 +77,9 @@ fn commands_reach_their_role() {
     check("culvert strict-report --policy p --manifests m", 1, "manifests: Some(\"m\")");
     check("culvert node --manifests m --node a", 0, "node: \"a\"");
     check("culvert node --manifests m --node a --leaf-ttl 1h --log-access=false", 0, "log_access: false");
+    check("culvert policy lint m", 0, "directory: \"m\", output: Text, strict: false");
+    check("culvert policy lint m --strict --output json", 0, "output: Json, strict: true");
+    check("culvert policy lint m --trust-domain a.example", 0, "trust_domain: \"a.example\"");
     check("culvert node --reset-older-connections --manifests m --node a", 0, "reset_older_connections: true");
 }
 
@@ -96,6 +105,8 @@ fn the_environment_is_heard() {
     let (found, asked, _) = run_with("culvert node", &variables);
     assert_eq!(found, code(0));
     assert!(asked[0].contains("leaf_ttl: 90s"), "{asked:?}");
+    let (_, asked, _) = run_with("culvert policy lint m", &[("CULVERT_ROOT_NAMESPACE", "mesh")]);
+    assert!(asked[0].contains("root_namespace: \"mesh\""), "{asked:?}");
 }
 
 #[test]
@@ -125,6 +136,10 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert explain --from a/b --to a/b:0", "write NAMESPACE/POD:PORT");
     check("culvert explain --from a/b --to a/b:80 --manifests m --node 127.0.0.1:1", "cannot be used with");
     check("culvert explain --from a/b --to a/b:80 --trust-domain x", "--manifests");
+    check("culvert policy", "lint");
+    check("culvert policy lint", "<DIR>");
+    check("culvert policy lint m --output xml", "possible values");
+    check("culvert policy lint m --trust-domain A", "error: --trust-domain: \"A\" is not a name");
 }
 
 #[test]

@@ -37,6 +37,26 @@ const fn required(key: &'static str, kind: Kind, about: &'static str, reason: &'
     Setting { key, kind, default: Default::Required, about, reason }
 }
 
+const TRUST_DOMAIN: Setting = setting(
+    "trust-domain",
+    Kind::Name,
+    "cluster.local",
+    "Trust domain of every identity",
+    "Istio's default, so that policies written for it hold",
+);
+const CLUSTER_DOMAIN: Setting =
+    setting("cluster-domain", Kind::Name, "cluster.local", "DNS domain of services", "Kubernetes' default");
+const ROOT_NAMESPACE: Setting = setting(
+    "root-namespace",
+    Kind::Name,
+    "istio-system",
+    "Namespace whose policies hold for the whole mesh",
+    "Istio's default",
+);
+
+/// The settings that say what a policy means, for commands that look at manifests without a node.
+pub const MESH: &[Setting] = &[TRUST_DOMAIN, CLUSTER_DOMAIN, ROOT_NAMESPACE];
+
 /// The settings of `culvert node`, in the order of help and reference.
 pub const NODE: &[Setting] = &[
     required(
@@ -58,15 +78,9 @@ pub const NODE: &[Setting] = &[
         "Directory of the CA, in Istio's cacerts layout",
         "Made with a root of its own when it is empty; nodes that share it trust each other, and it outlives a reboot",
     ),
-    setting(
-        "trust-domain",
-        Kind::Name,
-        "cluster.local",
-        "Trust domain of every identity",
-        "Istio's default, so that policies written for it hold",
-    ),
+    TRUST_DOMAIN,
     setting("cluster", Kind::Text, "Kubernetes", "Name of this cluster in metrics and logs", "Istio's default"),
-    setting("cluster-domain", Kind::Name, "cluster.local", "DNS domain of services", "Kubernetes' default"),
+    CLUSTER_DOMAIN,
     setting(
         "network",
         Kind::Text,
@@ -74,13 +88,7 @@ pub const NODE: &[Setting] = &[
         "Name of the network that this node's pods are on",
         "Empty is the only network there is; another one is reached through a gateway",
     ),
-    setting(
-        "root-namespace",
-        Kind::Name,
-        "istio-system",
-        "Namespace whose policies hold for the whole mesh",
-        "Istio's default",
-    ),
+    ROOT_NAMESPACE,
     setting(
         "same-node-lane",
         Kind::Bool,

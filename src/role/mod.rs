@@ -8,4 +8,5 @@ pub mod cleanup;
 pub mod demo;
 pub mod explain;
 pub mod node;
+pub mod policy;
 pub mod strict_report;

@@ -5,6 +5,7 @@
 mod chain;
 #[expect(clippy::unwrap_used, reason = "all of it is test: what fails is shown where it fails")]
 mod guide;
+mod lint;
 mod render;
 
 use std::collections::BTreeMap;

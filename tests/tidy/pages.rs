@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use culvert::config::{show, table};
+use culvert::control::lint;
 use culvert::telemetry::metrics;
 
 use crate::root;
@@ -22,7 +23,43 @@ pub(crate) fn written() -> Vec<String> {
         (found != *text)
             .then(|| format!("{path} is not what the code says: run `make docs` and look at the difference"))
     };
-    pages.iter().filter_map(check).collect()
+    pages.iter().filter_map(check).chain(tables()).collect()
+}
+
+/// Tables inside of pages that people write: what the page has from the table's head to the next empty line.
+fn tables() -> Vec<String> {
+    let tables = [("docs/features/lint.md", lint::reference())];
+    let check = |(path, table): &(&str, String)| {
+        let place = root().join(path);
+        let page = std::fs::read_to_string(&place).unwrap_or_default();
+        let wanted = with_table(&page, table);
+        if update()
+            && let Some(wanted) = &wanted
+        {
+            std::fs::write(&place, wanted).unwrap_or_else(|error| panic!("{path}: {error}"));
+            return None;
+        }
+        (wanted.as_ref() != Some(&page))
+            .then(|| format!("a table of {path} is not what the code says: run `make docs` and look at the difference"))
+    };
+    tables.iter().filter_map(check).collect()
+}
+
+/// The page with this table in place of the one with the same head; nothing when there is none.
+fn with_table(page: &str, table: &str) -> Option<String> {
+    let head = table.lines().next()?;
+    let start = page.find(&format!("{head}\n"))?;
+    let end = page[start..].find("\n\n").map_or(page.len(), |length| start + length + 1);
+    Some(format!("{}{table}{}", &page[..start], &page[end..]))
+}
+
+#[test]
+fn a_table_is_replaced_where_it_stands() {
+    let table = "| a | b |\n| --- | --- |\n| 1 | 2 |\n";
+    let check = |page: &str, expected: Option<&str>| assert_eq!(with_table(page, table).as_deref(), expected, "{page}");
+    check("# x\n\n| a | b |\n| old |\n\ny\n", Some("# x\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\ny\n"));
+    check("| a | b |\n| old |\n", Some(table));
+    check("# x\n\n| c |\n", None);
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]

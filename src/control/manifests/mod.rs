@@ -12,12 +12,14 @@ mod object;
 mod objects;
 mod read;
 mod split;
+mod survey;
 pub mod watch;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{DocumentPlace, Fault, LoadError, LoadErrors};
 pub use objects::Objects;
+pub use survey::{Places, Survey, survey, survey_of};
 
 /// The annotation with which a static pod names its network namespace.
 pub const NETNS: &str = "culvert.dev/netns";

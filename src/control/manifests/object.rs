@@ -1,6 +1,5 @@
 //! Documents to typed objects, collecting every mistake on the way.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use super::error::{DocumentPlace, Fault, LoadError, LoadErrors};
 use super::json::Strict;
 use super::kinds::Kind;
 use super::split::documents;
-use super::{MAX_IGNORED, Objects, check};
+use super::{MAX_IGNORED, Objects, Places, Survey, check};
 
 /// Documents of one directory. A List counts as one.
 const MAX_DOCUMENTS: usize = 200_000;
@@ -28,7 +27,7 @@ pub(super) struct Collector {
     errors: LoadErrors,
     documents: usize,
     /// Kind, namespace and name → where it was first.
-    places: HashMap<(&'static str, Arc<str>, Arc<str>), String>,
+    places: Places,
 }
 
 /// Where the object at hand stands.
@@ -69,6 +68,11 @@ impl Collector {
 
     pub(super) fn finish(self) -> Result<Objects, LoadErrors> {
         if self.errors.is_empty() { Ok(self.objects) } else { Err(self.errors) }
+    }
+
+    /// What is sound and what is not, side by side.
+    pub(super) fn survey(self) -> Survey {
+        Survey { objects: self.objects, errors: self.errors, places: self.places, documents: self.documents }
     }
 
     fn error(&mut self, at: &At<'_>, object: Option<String>, path: String, fault: Fault) {
@@ -180,7 +184,7 @@ impl Collector {
         }
         let mut problems = Vec::new();
         check::metadata(meta, &mut problems);
-        let key = (T::KIND, Arc::clone(&meta.namespace), Arc::clone(&meta.name));
+        let key = (T::KIND, meta.namespace.clone(), meta.name.clone());
         object.check(&mut problems);
         if !problems.is_empty() {
             for Problem { path, reason, mend } in problems {
@@ -188,12 +192,11 @@ impl Collector {
             }
             return;
         }
-        if let Some(first) = self.places.get(&key) {
-            let first = first.clone();
+        if let Some((file, DocumentPlace { number, line })) = self.places.get(&key) {
+            let first = format!("{} document {number} (line {line})", file.display());
             return self.error(at, shown, String::new(), Fault::Duplicate { first });
         }
-        let DocumentPlace { number, line } = at.document;
-        self.places.insert(key, format!("{} document {number} (line {line})", at.file.display()));
+        self.places.insert(key, (at.file.to_owned(), at.document));
         object.keep(&mut self.objects);
     }
 }
