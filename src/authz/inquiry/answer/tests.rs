@@ -55,7 +55,6 @@ fn ask(query: &str) -> Result<Answer, Unanswered> {
             addresses: vec![VirtualAddress::single("".into(), "10.96.0.1".parse().unwrap())],
             ..Service::default()
         }],
-        ..State::default()
     });
     answer(&Question::from_query(query).unwrap(), "", &reader.view(), std::time::UNIX_EPOCH)
 }
