@@ -14,6 +14,7 @@
 mod bed;
 mod certificates;
 mod crash;
+mod entries;
 mod exempt;
 mod goaway;
 mod hostile;
