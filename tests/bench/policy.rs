@@ -36,7 +36,7 @@ const SHAPES: [Shape; 7] = [
         let times = TimeRange::new(8 * 60, 18 * 60).into_iter().collect();
         vec![principal(StringMatch::Exact(text(rule).into())), clause(Match { times, ..Match::default() })]
     }),
-    ("an exception each (never indexed)", |rule| {
+    ("plaintext alone, an exception each", |rule| {
         let not_principals = vec![StringMatch::Presence, StringMatch::Exact(text(rule).into())];
         vec![clause(Match { not_principals, ..Match::default() })]
     }),

@@ -25,6 +25,7 @@ mod odd;
 mod policy;
 mod ports;
 mod roads;
+mod sandwich;
 mod seen;
 mod services;
 mod shutdown;

@@ -92,8 +92,9 @@ fn choice(clause: &Clause, counts: &Counts) -> Option<(usize, Vec<Key>)> {
     Some(all)
 }
 
-/// The values of each positive field; `None` for a field that is absent or holds for any value.
-fn fields(m: &Match) -> [Option<Vec<Key>>; 6] {
+/// The values of each positive field; `None` for a field that is absent or holds for any value. Whoever excepts every identity asks
+/// for nobody.
+fn fields(m: &Match) -> [Option<Vec<Key>>; 7] {
     let texts = |list: &[StringMatch], text: fn(Text) -> Key| {
         list.iter().map(|wanted| Text::of(wanted).map(text)).collect::<Option<Vec<_>>>()
     };
@@ -105,6 +106,7 @@ fn fields(m: &Match) -> [Option<Vec<Key>>; 6] {
         Some(m.source_ips.iter().map(|net| Key::Source(net.trunc())).collect()),
         Some(m.destination_ips.iter().map(|net| Key::Destination(net.trunc())).collect()),
         Some(m.destination_ports.iter().map(|port| Key::Port(*port)).collect()),
+        m.not_principals.contains(&StringMatch::Presence).then(|| vec![Key::Nobody]),
     ]
     .map(|keys| keys.filter(|keys| !keys.is_empty()))
 }

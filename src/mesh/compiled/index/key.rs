@@ -19,6 +19,8 @@ pub(super) enum Key {
     /// Truncated.
     Destination(IpNet),
     Namespace(Text),
+    /// A peer without an identity.
+    Nobody,
     Port(u16),
     Principal(Text),
     /// Truncated.
@@ -96,7 +98,7 @@ impl Text {
 impl Lengths {
     pub(super) fn add(&mut self, key: &Key) {
         match key {
-            Key::Account(_) | Key::Port(_) => {}
+            Key::Account(_) | Key::Nobody | Key::Port(_) => {}
             Key::Destination(net) => self.destinations.add(net),
             Key::Namespace(text) => self.namespaces.add(text),
             Key::Principal(text) => self.principals.add(text),
@@ -112,6 +114,8 @@ impl Lengths {
             self.namespaces.keys(&[namespace], |text| look(Key::Namespace(text)));
             let parts = [&**trust_domain, "/ns/", &**namespace, "/sa/", &**service_account];
             self.principals.keys(&parts, |text| look(Key::Principal(text)));
+        } else {
+            look(Key::Nobody);
         }
         self.sources.keys(asked.source, |net| look(Key::Source(net)));
         self.destinations.keys(asked.destination.ip(), |net| look(Key::Destination(net)));

@@ -81,6 +81,12 @@ fn of_ten_thousand_rules_few_are_tried() {
     let any = |_| vec![clause(Match { principals: vec![StringMatch::Presence], ..Match::default() })];
     assert_eq!(tried(any), (RULES as usize, true));
     assert_eq!(tried(|_| Vec::new()), (RULES as usize, true));
+    // For plaintext alone: whoever has an identity tries none of them.
+    let nobody = |rule| {
+        let not_principals = [vec![StringMatch::Presence], exact(format!("td/ns/n{rule}/sa/s{rule}"))].concat();
+        vec![clause(Match { not_principals, ..Match::default() })]
+    };
+    assert_eq!(tried(nobody), (0, false));
     // An empty match never fires, so there is nothing to try.
     assert_eq!(tried(|_| vec![clause(Match::default())]), (0, false));
 }
