@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
-use crate::bed::{Bed, Family, NODES, PATIENCE, run, until};
+use crate::bed::{Bed, Family, NODES, PATIENCE, run, sh, until};
 use crate::wire;
 
 const BOTH: [(Family, &str); 2] = [(Family::V4, "10.96.0.10"), (Family::V6, "fd96::10")];
@@ -24,6 +24,7 @@ fn topology() -> Topology {
     let pod = |namespace: &str, name: &str, node: &str, app: &str| {
         let mut pod = PodSpec::new(namespace, name, node);
         pod.labels.insert("app".into(), app.into());
+        pod.labels.insert("pod".into(), name.into());
         pod
     };
     Topology {
@@ -181,6 +182,37 @@ fn what_a_service_cannot_do_is_refused_with_its_reason_and_never_sent_on() {
     });
 }
 
+/// What policy refuses is the answer: to ask another endpoint would be to look for one that lets the caller in.
+#[test]
+fn a_refusal_by_policy_is_not_tried_elsewhere() {
+    run("svcdeny", &topology(), async |bed| {
+        bed.put("web.yaml", &service("demo", "web", &["10.96.0.10"], "web", &[(80, "8080")]));
+        bed.put(
+            "deny.yaml",
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: not-far, namespace: demo}\n\
+             spec: {action: DENY, selector: {matchLabels: {pod: far}}, rules: [{}]}\n",
+        );
+        bed.start(&[]).await;
+        let (mut near, mut refused) = (0, 0);
+        for _ in 0..40 {
+            match app::get(bed.netns("client"), to("10.96.0.10", 80), "-", PATIENCE).await {
+                Ok(reply) => {
+                    assert_eq!(reply.answer.pod, "near");
+                    near += 1;
+                }
+                Err(no) => {
+                    assert!(matches!(no.refusal, Refusal::Reset | Refusal::Closed), "{no}");
+                    refused += 1;
+                }
+            }
+        }
+        // Each of two is missed by forty tries once in a trillion.
+        assert!(near > 0 && refused > 0, "{near} by near, {refused} refused");
+        assert_eq!(bed.metric("node-a", "culvert_connection_retries_total", &[]).await, 0.0);
+        assert_eq!(bed.metric("node-a", "culvert_endpoints_set_aside_total", &[]).await, 0.0, "nobody is to blame");
+    });
+}
+
 /// A server that says its name and closes; dropped, its port is free and its clients are refused.
 struct Named(JoinHandle<()>);
 
@@ -194,6 +226,19 @@ impl Named {
             }
         }))
     }
+}
+
+/// From now on nobody connects to the program. Those whose connection the kernel has taken already are served: a program that is gone
+/// at once resets them, and nobody can tell that from an answer.
+async fn dies(netns: &Netns) {
+    sh(netns, "nft add table inet dying");
+    sh(netns, "nft add chain inet dying in { type filter hook input priority 0 ; }");
+    sh(netns, "nft add rule inet dying in tcp dport 9100 tcp flags syn reject with tcp reset");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+fn lives(netns: &Netns) {
+    sh(netns, "nft delete table inet dying");
 }
 
 impl Drop for Named {
@@ -236,10 +281,13 @@ fn an_endpoint_whose_program_dies_costs_no_new_connection() {
         // Twice gone and twice back, across nodes.
         for _ in 0..2 {
             tokio::time::sleep(Duration::from_millis(700)).await;
+            dies(bed.netns("far")).await;
             drop(far.take());
             tokio::time::sleep(Duration::from_millis(1500)).await;
             far = Some(Named::start(bed.netns("far"), bed.at("far", Family::V4, 9100), "far").await);
+            lives(bed.netns("far"));
         }
+        dies(bed.netns("near")).await;
         drop(near);
         // Only the far one is left.
         tokio::time::sleep(Duration::from_millis(1500)).await;
