@@ -116,6 +116,12 @@ fn a_pod_that_comes_back_under_its_name_is_a_new_one() {
             status.is_some_and(|pod| pod["state"] == "enrolled" && pod["addresses"][0] == spare.plan.v4.to_string())
         };
         until("the new server is enrolled", at_spare).await;
+        // The client's node may read the change a moment later; until then the address is nobody's, and called as it is.
+        let known = async || {
+            let all = bed.admin("node-a", "/workloads").await;
+            all.is_some_and(|all| all.to_string().contains(&spare.plan.v4.to_string()))
+        };
+        until("the client's node knows the new address", known).await;
         let marks = bed.marks();
         let to = bed.at("spare", Family::V4, 8080);
         until("the new server answers", async || {
