@@ -6,7 +6,7 @@ use crate::control::index::Conflict;
 use crate::model::name::NamespacedName;
 
 /// What an author should know about one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
     pub kind: &'static str,
     pub key: NamespacedName,

@@ -1,5 +1,6 @@
 //! Manifests into the mesh: load, index, project, publish; again whenever the directory changes.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +150,9 @@ impl Feed {
 
     /// Logs each status that is new, and publishes all.
     fn tell(&mut self, statuses: Vec<Status>) {
-        for status in statuses.iter().filter(|status| status.level > Level::Info && !self.said.contains(status)) {
+        // A set: a mesh may have many objects, and many of them something to say.
+        let said: HashSet<&Status> = self.said.iter().filter(|status| status.level > Level::Info).collect();
+        for status in statuses.iter().filter(|status| status.level > Level::Info && !said.contains(status)) {
             let not_enforced = if status.level == Level::NotEnforced { "NOT ENFORCED: " } else { "" };
             tracing::warn!(kind = status.kind, object = %status.key, "{not_enforced}{}", status.message);
         }
