@@ -1,18 +1,17 @@
 //! The words for a refusal: which policy, which rule, which attribute, and what it was.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
 use crate::mesh::Compiled;
-use crate::model::policy::{Clause, Group, Match, ServiceAccountMatch};
+use crate::model::policy::{Clause, Group, Match};
 use crate::model::timezone::LocalTime;
 
 use super::Request;
 use super::decision::Cause;
 use super::matcher::{Clock, FIELDS, Facts, Field};
+use super::values::{accounts, list};
 
-/// How many wanted values are told; the rest is counted.
-const MAX_VALUES: usize = 3;
 /// How many ALLOW rules are looked at for the nearest one: a peer that is refused again and again must not make
 /// this node read a long policy each time.
 const MAX_RULES: usize = 256;
@@ -192,17 +191,4 @@ pub(super) fn wanted(field: Field, m: &Match) -> (&'static str, String) {
 
 pub(super) fn is_set(field: Field, m: &Match) -> bool {
     !wanted(field, m).1.is_empty()
-}
-
-fn list<T: Display>(values: &[T]) -> String {
-    let mut text = values.iter().take(MAX_VALUES).map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-    if values.len() > MAX_VALUES {
-        text.push_str(&format!(" or {} more", values.len() - MAX_VALUES));
-    }
-    text
-}
-
-fn accounts(values: &[ServiceAccountMatch]) -> String {
-    let shown: Vec<_> = values.iter().map(|v| format!("{}/{}", v.namespace, v.service_account)).collect();
-    list(&shown)
 }

@@ -13,6 +13,7 @@ mod matcher;
 mod observe;
 mod request;
 mod schedule;
+pub mod values;
 
 pub use decision::{Decision, Denial, Permit, Reason};
 pub use evaluate::evaluate;

@@ -2,10 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::model::policy::{Clause, Group, Match, ServiceAccountMatch};
-
-/// How many values of a list are told; the rest is counted.
-const MOST: usize = 3;
+use crate::authz::values::{accounts, list};
+use crate::model::policy::{Clause, Group, Match};
 
 /// `every connection`, or `connections from namespace a, to port 80`.
 pub(super) fn group(group: &Group) -> String {
@@ -38,34 +36,27 @@ fn one(m: &Match) -> String {
         not_days,
     } = m;
     let parts = [
-        list("from principal", principals),
-        list("not from principal", not_principals),
-        list("from service account", &accounts(service_accounts)),
-        list("not from service account", &accounts(not_service_accounts)),
-        list("from namespace", namespaces),
-        list("not from namespace", not_namespaces),
-        list("from address", source_ips),
-        list("not from address", not_source_ips),
-        list("to address", destination_ips),
-        list("not to address", not_destination_ips),
-        list("to port", destination_ports),
-        list("not to port", not_destination_ports),
-        list("at", times),
-        list("not at", not_times),
-        list("on", days),
-        list("not on", not_days),
+        some("from principal", principals),
+        some("not from principal", not_principals),
+        (!service_accounts.is_empty()).then(|| format!("from service account {}", accounts(service_accounts))),
+        (!not_service_accounts.is_empty())
+            .then(|| format!("not from service account {}", accounts(not_service_accounts))),
+        some("from namespace", namespaces),
+        some("not from namespace", not_namespaces),
+        some("from address", source_ips),
+        some("not from address", not_source_ips),
+        some("to address", destination_ips),
+        some("not to address", not_destination_ips),
+        some("to port", destination_ports),
+        some("not to port", not_destination_ports),
+        some("at", times),
+        some("not at", not_times),
+        some("on", days),
+        some("not on", not_days),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
 }
 
-fn accounts(list: &[ServiceAccountMatch]) -> Vec<String> {
-    list.iter().map(|account| format!("{}/{}", account.namespace, account.service_account)).collect()
-}
-
-fn list<T: Display>(head: &str, values: &[T]) -> Option<String> {
-    let mut text = values.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-    if values.len() > MOST {
-        text.push_str(&format!(" or {} more", values.len() - MOST));
-    }
-    (!values.is_empty()).then(|| format!("{head} {text}"))
+fn some<T: Display>(head: &str, values: &[T]) -> Option<String> {
+    (!values.is_empty()).then(|| format!("{head} {}", list(values)))
 }
