@@ -7,9 +7,9 @@
 //! | group | modules |
 //! | --- | --- |
 //! | words and kit | [`model`], [`runtime`], [`telemetry`], [`sys`] |
-//! | protocols | [`proto`], `tls`, `hbone`, [`xds`], `kube` |
+//! | protocols | [`proto`], `tls`, [`grpc`], `hbone`, [`xds`], [`zds`], `kube` |
 //! | state and decisions | `mesh`, `authz`, `route`, `identity` |
-//! | features | `redirect`, `enroll`, `proxy`, `control`, `ca`, `admin` |
+//! | features | `redirect`, `enroll`, `proxy`, [`dns`], `control`, `ca`, `admin` |
 //! | assembly | `config`, `role`, `cli` |
 
 pub mod admin;
@@ -18,7 +18,9 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod dns;
 pub mod enroll;
+pub mod grpc;
 pub mod hbone;
 pub mod identity;
 pub mod kube;
@@ -34,3 +36,4 @@ pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod xds;
+pub mod zds;

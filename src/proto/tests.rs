@@ -68,10 +68,13 @@ fn kind(attribute: &str, rust: &str) -> String {
             "u32" => "google.protobuf.UInt32Value",
             "()" => "google.protobuf.Empty",
             "Any" => "google.protobuf.Any",
+            "Status" => "google.rpc.Status",
+            "Struct" => "google.protobuf.Struct",
             "Extension" if attribute.contains("repeated") => "Extension",
             inner => inner,
         },
         "enumeration" => first.split('"').nth(1).unwrap(),
+        "btree_map" if attribute.contains("string, string") => "map<string, string>",
         "btree_map" => "map<string, PortList>",
         word => word,
     };
@@ -104,6 +107,9 @@ fn types_are_what_the_files_say() {
     check(include_str!("workload.proto"), include_str!("workload.rs"), 104);
     check(include_str!("security.proto"), include_str!("security.rs"), 35);
     check(include_str!("extension.proto"), include_str!("extension.rs"), 12);
+    check(include_str!("discovery.proto"), include_str!("discovery.rs"), 18);
+    check(include_str!("zds.proto"), include_str!("zds.rs"), 16);
+    check(include_str!("ca.proto"), include_str!("ca.rs"), 4);
 }
 
 #[test]

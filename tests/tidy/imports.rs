@@ -9,7 +9,7 @@ use crate::source::code;
 /// (features excepted) and those before it.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("words and kit", &["model", "runtime", "telemetry", "sys"]),
-    ("protocols", &["proto", "tls", "hbone", "xds", "zds", "kube"]),
+    ("protocols", &["proto", "tls", "grpc", "hbone", "xds", "zds", "kube"]),
     ("state and decisions", &["mesh", "authz", "route", "identity"]),
     (FEATURES, &["redirect", "enroll", "proxy", "dns", "control", "ca", "waypoint", "admin"]),
     ("assembly", &["config", "role", "cli", "main"]),
