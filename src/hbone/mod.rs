@@ -10,6 +10,7 @@ pub mod client;
 mod drive;
 pub mod error;
 pub mod headers;
+pub mod io;
 pub mod pool;
 pub mod server;
 pub mod settings;

@@ -21,12 +21,12 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::books::{Books, Handed, Taken};
+use self::books::{Books, Handed, Limits, Taken};
 pub use self::error::PoolError;
-pub use self::key::Key;
+pub use self::key::{Key, Through};
 use super::client::{Answer, Driver, Request, Tunnel};
 use super::error::{ConnectionError, TunnelError};
-use super::settings::IDLE;
+use super::settings::{CLIENT_STREAMS, IDLE};
 use super::tunnel::TunnelStream;
 use super::window::Budget;
 use crate::model::spiffe::Identity;
@@ -54,6 +54,11 @@ pub struct Config {
     pub max_connections: usize,
     /// Callers that wait for connections to one key, 4096.
     pub max_waiters: usize,
+    /// Streams at once on one connection, 100: what a peer that says nothing of it allows. The peer's own limit counts
+    /// where it is lower.
+    pub max_streams: usize,
+    /// How long a connection takes new streams; `None` has no end. Those that it has by then live on.
+    pub fresh: Option<Duration>,
     /// A dial, including TLS, 25 s: a backstop behind the dialler's own deadlines.
     pub dial: Duration,
 }
@@ -98,7 +103,14 @@ const TRIES: usize = 3;
 
 impl Default for Config {
     fn default() -> Self {
-        Self { idle: IDLE, max_connections: 1024, max_waiters: 4096, dial: Duration::from_secs(25) }
+        Self {
+            idle: IDLE,
+            max_connections: 1024,
+            max_waiters: 4096,
+            max_streams: CLIENT_STREAMS,
+            fresh: None,
+            dial: Duration::from_secs(25),
+        }
     }
 }
 
@@ -114,7 +126,13 @@ impl<E: Error + Send + Sync + 'static> Pool<E> {
     /// Builds a pool and its task; nothing runs yet. All its streams are charged to `budget`.
     pub fn build<D: Dial<Error = E>>(config: Config, budget: Budget, dialler: D) -> (Self, PoolTask<D>) {
         let (sender, orders) = mpsc::unbounded_channel();
-        let books = Mutex::new(Books::new(config.max_connections, config.max_waiters));
+        let limits = Limits {
+            connections: config.max_connections,
+            waiters: config.max_waiters,
+            streams: config.max_streams.clamp(1, CLIENT_STREAMS),
+            fresh: config.fresh,
+        };
+        let books = Mutex::new(Books::new(limits));
         let shared = Arc::new(Shared { books, config, orders: sender, idle: tokio::sync::Notify::new() });
         let task = PoolTask { budget, dialler: Arc::new(dialler), orders, shared: Arc::clone(&shared) };
         (Self { shared }, task)
@@ -156,7 +174,7 @@ impl<E: Error + Send + Sync + 'static> Pool<E> {
     }
 
     async fn lease(&self, key: &Arc<Key>) -> Result<Lease<E>, PoolError<E>> {
-        let taken = self.shared.lock().take(key);
+        let taken = self.shared.lock().take(key, Instant::now());
         let waiting = match taken {
             Taken::Full { limit } => return Err(PoolError::Full { limit }),
             Taken::Given(place) => return Ok(self.shared.lease(key, place)),
@@ -183,7 +201,7 @@ impl<E: Error + 'static> Shared<E> {
 
     /// Sees to those who wait for `key` after a connection of it has gone or stopped taking streams.
     fn rebalance(&self, key: &Arc<Key>) {
-        let (dials, stuck) = self.lock().rebalance(key);
+        let (dials, stuck) = self.lock().rebalance(key, Instant::now());
         // An error means that the task has ended; it has answered the waiters then.
         drop(self.order(key, dials));
         for waiter in stuck {

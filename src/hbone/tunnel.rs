@@ -200,11 +200,17 @@ impl SendHalf {
         while !bytes.is_empty() {
             let room = self.ready(bytes.len()).await?;
             let chunk = bytes.split_to(room.min(bytes.len()));
-            if let Err(error) = self.stream.send_data(chunk, false) {
-                return Err(self.after(&error));
-            }
+            self.send_now(chunk)?;
         }
         Ok(())
+    }
+
+    /// Queues `bytes`, for which [`Self::poll_ready`] has just granted room.
+    ///
+    /// # Errors
+    /// The stream was reset.
+    pub(super) fn send_now(&mut self, bytes: Bytes) -> Result<(), ResetKind> {
+        self.stream.send_data(bytes, false).map_err(|error| self.after(&error))
     }
 
     /// END_STREAM after all that was queued. The other direction lives on.

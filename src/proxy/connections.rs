@@ -26,6 +26,8 @@ pub struct Facts {
     /// Where the application is, as policy sees it. Outbound, the endpoint behind a service, or what a waypoint is asked
     /// for; what the client dialled where there is neither.
     pub destination: SocketAddr,
+    /// The name that stands in the destination's place: a gateway of another network is asked by name.
+    pub host: Option<Arc<str>>,
     /// The tunnel's far end (source) or the address that the tunnel came to (destination).
     pub hop: Option<SocketAddr>,
     /// The client's identity where it is proven: by TLS, or because its pod is enrolled on this node.

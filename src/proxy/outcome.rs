@@ -169,7 +169,10 @@ impl Failure {
             Self::Moved { .. } => "moved",
             Self::Name(_) => "no_dns_answer",
             Self::NoRoute { why, .. } => match why {
+                Refusal::GatewayEmpty => "gateway_empty",
                 Refusal::Loop => "loop",
+                Refusal::Nameless => "no_identity",
+                Refusal::UnknownGateway => "unknown_gateway",
                 Refusal::NoAddress => "no_address",
                 Refusal::NoEndpoint => "no_healthy_upstream",
                 Refusal::NoPort => "no_such_port",

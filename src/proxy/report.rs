@@ -13,7 +13,7 @@ use crate::authz::{Observation, Request};
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 use crate::runtime::Pulse;
-use crate::telemetry::access::{self, AccessRecord, Direction, Party, Road};
+use crate::telemetry::access::{self, AccessRecord, Asked, Direction, Party, Road};
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::{Metrics, Peer, Reporter, SecurityPolicy, Traffic, TrafficLabels, table};
 
@@ -179,7 +179,7 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
     };
     // With a tunnel, `dst.addr` is the hop and `dst.hbone_addr` what was asked of it.
     let (address, hbone_address) = match facts.hop {
-        Some(hop) => (hop, Some(facts.destination)),
+        Some(hop) => (hop, Some(asked(facts))),
         None => (facts.destination, None),
     };
     AccessRecord {
@@ -194,6 +194,13 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
         bytes_received,
         duration: connection.opened.elapsed(),
         failure: why.map(failure),
+    }
+}
+
+fn asked(facts: &Facts) -> Asked {
+    match &facts.host {
+        Some(host) => Asked::Name(Arc::clone(host), facts.destination.port()),
+        None => Asked::Address(facts.destination),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns: the order of the questions. Never: a socket, a clock, a policy (that is `authz`). Chance is an argument.
 
 pub mod balance;
+pub mod gateway;
 mod hash;
 pub mod inbound;
 pub mod outbound;

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::balance::{At, Avoid, Caller, EndpointId, Nothing, Picked, Wanted, address, balance};
-use super::waypoint::{self, Unresolved};
+use super::gateway::{self, Beyond};
+use super::waypoint::{self, Purpose, Unresolved};
 use super::{hash, waypoint::expected};
 use crate::mesh::View;
 use crate::model::gateway::GatewayAddress;
@@ -49,6 +50,8 @@ pub struct Decision {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// Through the gateway of another network.
+    Beyond(Box<Beyond>),
     /// Plain TCP to a workload that the mesh knows and that is outside of it.
     Direct(Target),
     /// Joined with the destination's own socket on this node.
@@ -102,11 +105,18 @@ pub enum Refusal {
     /// The service does not list the port.
     #[error("no such port: the service does not have it")]
     NoPort,
-    /// The only endpoints are on another network.
-    #[error(
-        "the destination is on another network, behind a gateway: calls through network gateways are not supported yet"
-    )]
+    /// The gateway of the other network is known and nobody serves it now.
+    #[error("the gateway to the other network has no endpoint that can take the connection")]
+    GatewayEmpty,
+    /// The only endpoints are on another network, and nothing says who may answer for them.
+    #[error("the destination is on another network, and neither the service nor its endpoints there have an identity")]
+    Nameless,
+    /// The destination is on another network, and no service was dialled.
+    #[error("no service for target address: only calls to a service lead through the gateway of another network")]
     OtherNetwork,
+    /// The reference to the other network's gateway leads nowhere.
+    #[error("unknown network gateway: nothing is where the reference says")]
+    UnknownGateway,
     /// The reference to the waypoint leads nowhere. It is never gone round.
     #[error("unknown waypoint: nothing is where the reference says")]
     UnknownWaypoint,
@@ -156,8 +166,8 @@ impl Attempt<'_> {
         let picked = Picked { workload: Arc::clone(workload), port: destination.port(), at, others: false };
         self.not_ours(workload, destination)?;
         match &workload.waypoint {
-            Some(waypoint) if !self.is_from(waypoint) => self.through(waypoint),
-            _ => self.to(picked, &[]),
+            Some(waypoint) if !self.is_from(waypoint) => self.through(waypoint, None),
+            _ => self.to(picked, None),
         }
     }
 
@@ -168,7 +178,7 @@ impl Attempt<'_> {
             // One of several may send what another would take: it is the same layer.
             && !all.into_iter().any(|waypoint| self.is_from(waypoint))
         {
-            return self.through(waypoint);
+            return self.through(waypoint, Some(service));
         }
         if service.balancing.mode == Mode::Passthrough {
             return Ok(Route::Passthrough);
@@ -181,11 +191,15 @@ impl Attempt<'_> {
             },
         )?;
         // The waypoint of the endpoint itself is for calls to its own address.
-        self.to(picked, &service.subject_alt_names)
+        self.to(picked, Some(service))
     }
 
     /// Straight to an endpoint.
-    fn to(&self, picked: Picked, named: &[Identity]) -> Result<Route, Refusal> {
+    fn to(&self, picked: Picked, service: Option<&Service>) -> Result<Route, Refusal> {
+        if picked.at == At::Gateway {
+            let inner = service.map(|service| gateway::answering(service, self.view, &picked));
+            return self.beyond(picked, inner.unwrap_or_default(), service);
+        }
         let target = match self.target(picked)? {
             Ok(target) => target,
             Err((target, name)) => return Ok(Route::Resolve(target, name)),
@@ -206,7 +220,7 @@ impl Attempt<'_> {
             Tunnel::Hbone => Route::Hbone(Hbone {
                 hop: SocketAddr::new(target.at.ip(), ports::HBONE),
                 authority: target.at,
-                expected: expected(named, workload),
+                expected: expected(service.map_or(&[], |service| &service.subject_alt_names), workload),
                 target,
                 is_waypoint: false,
             }),
@@ -214,14 +228,18 @@ impl Attempt<'_> {
     }
 
     /// To the waypoint, which is told what was dialled. A waypoint speaks HBONE, whoever captures it.
-    fn through(&self, waypoint: &GatewayAddress) -> Result<Route, Refusal> {
+    fn through(&self, waypoint: &GatewayAddress, service: Option<&Service>) -> Result<Route, Refusal> {
         let Facts { destination, own, .. } = *self.facts;
         let random = hash::mix(self.random);
-        let found = waypoint::resolve(waypoint, self.view, &self.caller(), destination.ip(), self.avoid, random);
+        let (view, caller) = (self.view, self.caller());
+        let found = waypoint::resolve(waypoint, Purpose::Waypoint, view, &caller, destination.ip(), self.avoid, random);
         let found = found.map_err(|why| match why {
             Unresolved::Empty => Refusal::WaypointEmpty,
             Unresolved::Unknown => Refusal::UnknownWaypoint,
         })?;
+        if found.picked.at == At::Gateway {
+            return self.beyond(found.picked, found.expected, service);
+        }
         let target = match self.target(found.picked)? {
             Ok(target) => target,
             Err((target, name)) => return Ok(Route::Resolve(target, name)),
@@ -236,6 +254,39 @@ impl Attempt<'_> {
             target,
             is_waypoint: true,
         }))
+    }
+
+    /// To the gateway of the network that `picked` is on. Who answers behind it must prove to be one of `inner`.
+    fn beyond(&self, picked: Picked, inner: Vec<Identity>, service: Option<&Service>) -> Result<Route, Refusal> {
+        let service = service.ok_or(Refusal::OtherNetwork)?;
+        let Picked { workload, port, others, .. } = picked;
+        let reference = workload.network_gateway.as_ref().ok_or(Refusal::NoAddress)?;
+        let Facts { destination, .. } = *self.facts;
+        let (network, caller, random) = (&*workload.network, self.caller(), hash::mix(self.random));
+        let found = gateway::find(reference, network, self.view, &caller, destination.ip(), self.avoid, random);
+        let found = found.map_err(|why| match why {
+            Unresolved::Empty => Refusal::GatewayEmpty,
+            Unresolved::Unknown => Refusal::UnknownGateway,
+        })?;
+        if inner.is_empty() {
+            return Err(Refusal::Nameless);
+        }
+        let gateway = Arc::clone(&found.picked.workload);
+        let hop = match self.target(found.picked)? {
+            Ok(hop) => hop,
+            Err((target, name)) => return Ok(Route::Resolve(target, name)),
+        };
+        // A gateway that fails is one of several, or stands for everything behind it.
+        let id = if hop.others { hop.id } else { EndpointId::new(&workload, port) };
+        Ok(Route::Beyond(Box::new(Beyond {
+            hop: hop.at,
+            gateway,
+            expected: found.expected,
+            host: Arc::clone(&service.hostname),
+            port: destination.port(),
+            inner,
+            target: Target { at: hop.at, workload, id, others: hop.others || others },
+        })))
     }
 
     /// Where the endpoint is; the name to look up where that is not known yet.
@@ -280,6 +331,7 @@ impl Route {
         match self {
             Self::Direct(target) | Self::Express(target) | Self::Resolve(target, _) => Some(target),
             Self::Hbone(hbone) => Some(&hbone.target),
+            Self::Beyond(beyond) => Some(&beyond.target),
             Self::Passthrough | Self::Refuse(_) => None,
         }
     }
@@ -298,7 +350,8 @@ impl Decision {
             now.identity() == then.identity()
                 && (now.addresses == then.addresses
                     || now.addresses.iter().any(|ip| ip.to_canonical() == target.at.ip()))
-                && (now.tunnel, &now.waypoint) == (then.tunnel, &then.waypoint)
+                && (now.tunnel, &now.waypoint, &now.network_gateway)
+                    == (then.tunnel, &then.waypoint, &then.network_gateway)
         });
         let service = self.service.as_ref().is_none_or(|then| {
             view.service(&then.key()).is_some_and(|now| {

@@ -1,4 +1,4 @@
-//! Waypoints: which one, where it is, and whether the caller is it (pure).
+//! Waypoints and network gateways: which one, where it is, and whether the caller is it (pure).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,12 +11,20 @@ use crate::model::service::{IpFamilies, Service};
 use crate::model::spiffe::Identity;
 use crate::model::workload::Workload;
 
-/// A waypoint that can be called.
+/// A waypoint or gateway that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     pub picked: Picked,
     /// Whom its server may prove to be.
     pub expected: Vec<Identity>,
+}
+
+/// What a reference is followed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its port need not be one that the service lists.
+    Waypoint,
+    NetworkGateway,
 }
 
 /// Why a waypoint cannot be called.
@@ -42,12 +50,13 @@ pub fn choose(service: &Service, random: u64) -> Option<&GatewayAddress> {
     chosen.map(|(waypoint, _)| waypoint).or(service.waypoint.as_ref())
 }
 
-/// Finds an endpoint of the waypoint for a call to `called`.
+/// Finds an endpoint of the waypoint, or of the gateway, for a call to `called`.
 ///
 /// # Errors
 /// See [`Unresolved`]. A call whose waypoint cannot be called goes nowhere.
 pub fn resolve(
     waypoint: &GatewayAddress,
+    purpose: Purpose,
     view: &View,
     caller: &Caller<'_>,
     called: IpAddr,
@@ -60,7 +69,8 @@ pub fn resolve(
     };
     match referent(waypoint, view).ok_or(Unresolved::Unknown)? {
         Referent::Service(service) => {
-            let wanted = Wanted { port: waypoint.port, address: called, waypoint: true };
+            let of_waypoint = purpose == Purpose::Waypoint;
+            let wanted = Wanted { port: waypoint.port, address: called, waypoint: of_waypoint };
             let picked = balance(service, view, caller, &wanted, avoid, random).map_err(|_| Unresolved::Empty)?;
             let expected = expected(&service.subject_alt_names, &picked.workload);
             Ok(Resolved { picked, expected })

@@ -42,6 +42,14 @@ pub struct Party {
     pub identity: Option<Arc<str>>,
 }
 
+/// What a tunnel asks its far end for.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    Address(SocketAddr),
+    /// A host name and its port: behind a gateway of another network addresses mean nothing.
+    Name(Arc<str>, u16),
+}
+
 /// Why a connection was refused or broke.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -60,7 +68,7 @@ pub struct AccessRecord {
     pub source: Party,
     pub destination: Party,
     /// The tunnel's far end, when there was a tunnel.
-    pub hbone_address: Option<SocketAddr>,
+    pub hbone_address: Option<Asked>,
     /// The called service's host name.
     pub service: Option<Arc<str>>,
     pub road: Road,
@@ -76,6 +84,17 @@ pub struct AccessRecord {
 
 /// A duration in whole milliseconds, as tools that read these lines expect.
 struct Millis(Duration);
+
+// === impl Asked ===
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
 
 // === impl Direction ===
 
@@ -122,7 +141,7 @@ macro_rules! line {
             src.namespace = record.source.namespace.as_deref(),
             src.identity = record.source.identity.as_deref(),
             dst.addr = record.destination.address.map(tracing::field::display),
-            dst.hbone_addr = record.hbone_address.map(tracing::field::display),
+            dst.hbone_addr = record.hbone_address.as_ref().map(tracing::field::display),
             dst.service = record.service.as_deref(),
             dst.workload = record.destination.workload.as_deref(),
             dst.namespace = record.destination.namespace.as_deref(),

@@ -9,20 +9,29 @@ use tokio::time::Instant;
 
 use super::{Key, Waiter};
 use crate::hbone::client::Tunnel;
-use crate::hbone::settings::CLIENT_STREAMS;
 
 /// `L` is what a waiter is given, `E` why it is not.
 pub(super) struct Books<L, E> {
     connections: HashMap<u64, Connection>,
     dials: usize,
     groups: HashMap<Arc<Key>, Group<L, E>>,
-    max_connections: usize,
-    max_waiters: usize,
+    limits: Limits,
     next_id: u64,
     sweep_at: Option<Instant>,
 }
 
+/// Bounds, as [`Config`](super::Config) says them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) waiters: usize,
+    pub(super) streams: usize,
+    pub(super) fresh: Option<Duration>,
+}
+
 struct Connection {
+    /// From then on it takes no new streams.
+    stale_at: Option<Instant>,
     idle_since: Option<Instant>,
     key: Arc<Key>,
     streams: usize,
@@ -78,16 +87,8 @@ impl<L, E> Group<L, E> {
 // === impl Books ===
 
 impl<L, E> Books<L, E> {
-    pub(super) fn new(max_connections: usize, max_waiters: usize) -> Self {
-        Self {
-            connections: HashMap::new(),
-            dials: 0,
-            groups: HashMap::new(),
-            max_connections,
-            max_waiters,
-            next_id: 0,
-            sweep_at: None,
-        }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { connections: HashMap::new(), dials: 0, groups: HashMap::new(), limits, next_id: 0, sweep_at: None }
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -99,16 +100,16 @@ impl<L, E> Books<L, E> {
     }
 
     /// A place now, or a seat in the queue.
-    pub(super) fn take(&mut self, key: &Arc<Key>) -> Taken<L, E> {
-        self.drop_unusable(key);
+    pub(super) fn take(&mut self, key: &Arc<Key>, now: Instant) -> Taken<L, E> {
+        self.drop_unusable(key, now);
         if let Some(place) = self.place(key) {
             return Taken::Given(place);
         }
         let (sender, answer) = oneshot::channel();
         let group = self.groups.entry(Arc::clone(key)).or_default();
         group.waiters.retain(|waiter| !waiter.is_closed());
-        if group.waiters.len() >= self.max_waiters {
-            return Taken::Full { limit: self.max_waiters };
+        if group.waiters.len() >= self.limits.waiters {
+            return Taken::Full { limit: self.limits.waiters };
         }
         group.waiters.push_back(sender);
         let dials = self.wanted_dials(key);
@@ -116,7 +117,7 @@ impl<L, E> Books<L, E> {
         if stuck {
             // Nothing is coming that this waiter could wait for.
             self.groups.remove(key);
-            return Taken::Full { limit: self.max_connections };
+            return Taken::Full { limit: self.limits.connections };
         }
         Taken::Wait { answer, dials }
     }
@@ -132,7 +133,9 @@ impl<L, E> Books<L, E> {
         let id = self.next_id;
         self.next_id += 1;
         self.dials = self.dials.saturating_sub(1);
-        self.connections.insert(id, Connection { idle_since: None, key: Arc::clone(key), streams: 0, tunnel });
+        let stale_at = self.limits.fresh.map(|fresh| now + fresh);
+        let connection = Connection { stale_at, idle_since: None, key: Arc::clone(key), streams: 0, tunnel };
+        self.connections.insert(id, connection);
         let group = self.groups.entry(Arc::clone(key)).or_default();
         group.dials = group.dials.saturating_sub(1);
         group.connections.push(id);
@@ -180,12 +183,13 @@ impl<L, E> Books<L, E> {
 
     /// The next live waiter for this connection, with a place on it when there is room.
     pub(super) fn next_waiter(&mut self, id: u64) -> Option<(Waiter<L, E>, Place)> {
+        let limit = self.limits.streams;
         let connection = self.connections.get_mut(&id)?;
         let group = self.groups.get_mut(&connection.key)?;
         while group.waiters.front().is_some_and(oneshot::Sender::is_closed) {
             group.waiters.pop_front();
         }
-        if group.waiters.is_empty() || !connection.has_room() {
+        if group.waiters.is_empty() || !connection.has_room(limit) {
             return None;
         }
         let waiter = group.waiters.pop_front()?;
@@ -194,8 +198,8 @@ impl<L, E> Books<L, E> {
 
     /// Dials that those who wait for `key` need now that a connection of it has gone or stopped taking streams, and
     /// those for whom nothing can come any more.
-    pub(super) fn rebalance(&mut self, key: &Arc<Key>) -> (usize, Vec<Waiter<L, E>>) {
-        self.drop_unusable(key);
+    pub(super) fn rebalance(&mut self, key: &Arc<Key>, now: Instant) -> (usize, Vec<Waiter<L, E>>) {
+        self.drop_unusable(key, now);
         let dials = self.wanted_dials(key);
         let Some(group) = self.groups.get_mut(key) else { return (dials, Vec::new()) };
         if group.dials > 0 || !group.connections.is_empty() {
@@ -250,10 +254,11 @@ impl<L, E> Books<L, E> {
         plan
     }
 
-    /// Leaves out connections after GOAWAY; their streams go on.
-    fn drop_unusable(&mut self, key: &Arc<Key>) {
+    /// Leaves out connections after GOAWAY, and those that have served for long enough; their streams go on.
+    fn drop_unusable(&mut self, key: &Arc<Key>, now: Instant) {
         let Some(group) = self.groups.get(key) else { return };
-        let usable = |id: &&u64| self.connections.get(id).is_some_and(|c| c.tunnel.is_usable());
+        let fresh = |c: &Connection| c.stale_at.is_none_or(|at| now < at);
+        let usable = |id: &&u64| self.connections.get(id).is_some_and(|c| fresh(c) && c.tunnel.is_usable());
         let gone: Vec<_> = group.connections.iter().filter(|id| !usable(id)).copied().collect();
         for id in gone {
             self.remove(id);
@@ -265,7 +270,7 @@ impl<L, E> Books<L, E> {
         let group = self.groups.get(key)?;
         let with_room = group.connections.iter().filter_map(|id| {
             let connection = self.connections.get(id)?;
-            connection.has_room().then_some((connection.streams, *id))
+            connection.has_room(self.limits.streams).then_some((connection.streams, *id))
         });
         let (_, id) = with_room.max()?;
         Some(self.connections.get_mut(&id)?.give(id))
@@ -277,14 +282,14 @@ impl<L, E> Books<L, E> {
         // What a connection of this key takes: what its peer said, once it has said it. A connection whose peer has not
         // yet said so counts as a dial: its room is about to be known.
         let known = group.connections.iter().filter_map(|id| self.connections.get(id));
-        let (mut each, mut coming) = (CLIENT_STREAMS, group.dials);
+        let (mut each, mut coming) = (self.limits.streams, group.dials);
         for connection in known {
             each = each.min(connection.tunnel.expected_limit());
             coming += usize::from(!connection.tunnel.is_settled() && connection.tunnel.is_usable());
         }
         let wanted = group.waiters.len().div_ceil(each).saturating_sub(coming);
         let mut booked = 0;
-        while booked < wanted && (self.connections.len() + self.dials < self.max_connections || self.evict()) {
+        while booked < wanted && (self.connections.len() + self.dials < self.limits.connections || self.evict()) {
             self.dials += 1;
             booked += 1;
         }
@@ -306,8 +311,8 @@ impl<L, E> Books<L, E> {
 // === impl Connection ===
 
 impl Connection {
-    fn has_room(&self) -> bool {
-        self.streams < self.tunnel.limit() && self.tunnel.is_usable()
+    fn has_room(&self, limit: usize) -> bool {
+        self.streams < self.tunnel.limit().min(limit) && self.tunnel.is_usable()
     }
 
     fn give(&mut self, id: u64) -> Place {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::hbone::authority::Authority;
 use crate::model::spiffe::Identity;
 
 /// What makes two tunnels fit on one connection.
@@ -14,6 +15,16 @@ pub struct Key {
     source_ip: IpAddr,
     /// The UID of the workload that has the destination's address.
     holder: Arc<str>,
+    through: Option<Arc<Through>>,
+}
+
+/// The tunnel that a connection runs in, where it does not run on TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Through {
+    /// The connection to the network gateway.
+    pub outer: Arc<Key>,
+    /// What the gateway is asked for.
+    pub authority: Authority,
 }
 
 // === impl Key ===
@@ -32,7 +43,17 @@ impl Key {
         let mut expected: Vec<_> = expected.into_iter().collect();
         expected.sort();
         expected.dedup();
-        Self { source, expected: expected.into(), destination, source_ip, holder }
+        Self { source, expected: expected.into(), destination, source_ip, holder, through: None }
+    }
+
+    /// The same inside of a tunnel.
+    pub fn through(self, through: Through) -> Self {
+        Self { through: Some(Arc::new(through)), ..self }
+    }
+
+    /// The tunnel that the connection runs in.
+    pub fn outer(&self) -> Option<&Through> {
+        self.through.as_deref()
     }
 
     pub const fn source(&self) -> &Identity {

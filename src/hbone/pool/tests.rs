@@ -364,3 +364,26 @@ async fn shutdown_ends_connections_and_answers_waiters() {
     settle().await;
     assert_eq!(lab.open(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_takes_so_many_streams_for_so_long() {
+    let config = Config { max_streams: 2, fresh: Some(Duration::from_secs(10)), ..Config::default() };
+    let lab = lab_with(Peers::default(), config);
+    let mut held = lab.many(&key(), 2).await;
+    assert_eq!(lab.open(), 1, "two of two places on one connection");
+    let third = lab.many(&key(), 1).await;
+    assert_eq!(lab.open(), 2);
+    sleep(Duration::from_secs(9)).await;
+    let fourth = lab.many(&key(), 1).await;
+    assert_eq!(lab.open(), 2);
+    drop((third, fourth));
+    sleep(Duration::from_secs(2)).await;
+    // The one that is idle by now has served for long enough, too.
+    held.extend(lab.many(&key(), 1).await);
+    assert_eq!((lab.dials(), lab.pool.connections()), (3, 1));
+    for stream in &mut held {
+        echoes(stream).await;
+    }
+    settle().await;
+    assert_eq!(lab.open(), 2, "what was held lives on, what was idle is closed");
+}

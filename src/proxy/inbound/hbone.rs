@@ -109,6 +109,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         // The application sees the peer's address; the port is the tunnel's.
         client: peers.client,
         destination,
+        host: None,
         hop: Some(peers.local),
         client_identity: Some(peers.identity.clone()),
         server_identity: Some(pod.identity.clone()),

@@ -33,6 +33,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         road: Road::Plain,
         client,
         destination,
+        host: None,
         hop: None,
         client_identity: None,
         server_identity: None,

@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::captured::{Attempted, Captured};
 use super::express::{self, Near};
-use super::{plain, tunnel};
+use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
 use crate::model::spiffe::Identity;
+use crate::model::workload::Workload;
 use crate::proxy::outcome::Failure;
 use crate::route::balance::{Avoid, EndpointId};
 use crate::route::outbound::{Facts, Refusal, Route, Target, outbound};
@@ -26,8 +27,14 @@ use crate::tls::{random_bytes, random_unit};
 pub(super) enum Far {
     Near(Near),
     Plain(TcpStream),
-    /// With the identity that was proven.
-    Tunnel(TunnelStream, Option<Identity>),
+    Tunnel(TunnelStream, Proven),
+}
+
+/// What the far end of a tunnel has shown.
+pub(super) struct Proven {
+    pub(super) peer: Option<Identity>,
+    /// What it says of itself, where the mesh's record does not tell.
+    pub(super) target: Option<Arc<Workload>>,
 }
 
 pub(super) struct Opened {
@@ -180,7 +187,8 @@ impl Attempts<'_> {
         let captured = self.captured;
         let certificate = &captured.pod.certificate;
         // Waited for here and not within an endpoint's share of the time: none of them is to blame for it.
-        if matches!(attempted.decision.route, Route::Hbone(_)) && certificate.certificate().is_err() {
+        if matches!(attempted.decision.route, Route::Hbone(_) | Route::Beyond(_)) && certificate.certificate().is_err()
+        {
             let limit = captured.pod.shared.config.connect_timeout;
             let failed = |error| Failed { why: Failure::Identity(Box::new(error)), blame: Blame::Final };
             certificate.wait(limit).await.map_err(failed)?;
@@ -193,6 +201,7 @@ impl Attempts<'_> {
                 Route::Direct(target) => plain::dial(captured, target.at).await.map(Far::Plain),
                 Route::Express(target) => express::open(captured, attempted, target).await.map(Far::Near),
                 Route::Hbone(hbone) => tunnel::open(captured, attempted, hbone).await,
+                Route::Beyond(to) => beyond::open(captured, attempted, to).await,
                 // A name is looked up before, so this is not reached.
                 Route::Resolve(..) | Route::Refuse(Refusal::Loop) => {
                     Err(Failed { why: Failure::Loop, blame: Blame::Final })

@@ -52,8 +52,8 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         Err(Given { why, attempted }) => captured.refuse(&why, &attempted),
         Ok(Opened { far: Far::Plain(server), attempted }) => plain::carry(captured, server, &attempted).await,
         Ok(Opened { far: Far::Near(near), attempted }) => express::carry(captured, near, &attempted).await,
-        Ok(Opened { far: Far::Tunnel(stream, peer), attempted }) => {
-            tunnel::carry(captured, stream, peer, &attempted).await;
+        Ok(Opened { far: Far::Tunnel(stream, proven), attempted }) => {
+            tunnel::carry(captured, stream, proven, &attempted).await;
         }
     }
 }
@@ -67,6 +67,7 @@ impl Captured {
         // A call to a service is one to the endpoint behind it; a waypoint is asked for what was dialled.
         let (road, destination, hop) = match route {
             Route::Hbone(hbone) => (Road::Hbone, hbone.authority, Some(hbone.hop)),
+            Route::Beyond(to) => (Road::Hbone, self.destination, Some(to.hop)),
             Route::Express(target) => (Road::SameNode, target.at, None),
             Route::Direct(target) => (Road::Plain, target.at, None),
             Route::Passthrough | Route::Refuse(_) | Route::Resolve(..) => (Road::Plain, self.destination, None),
@@ -76,6 +77,10 @@ impl Captured {
             road,
             client: self.client,
             destination,
+            host: match route {
+                Route::Beyond(to) => Some(Arc::clone(&to.host)),
+                _ => None,
+            },
             hop,
             client_identity: None,
             server_identity: None,

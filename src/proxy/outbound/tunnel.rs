@@ -1,5 +1,6 @@
 //! The tunnel: CONNECT to the destination's node proxy on a pooled connection, then relay.
 
+use std::error::Error;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::{Blame, Failed, Far};
+use super::attempts::{Blame, Failed, Far, Proven};
+use super::beyond::{self, Inside, InsideFailure};
 use super::captured::{Attempted, Captured};
 use super::plain::of_ours;
 use crate::hbone::Budget;
@@ -42,6 +44,8 @@ pub struct TunnelConfig {
 /// The tunnels of one pod: those that it opens share connections, and all share one byte budget.
 pub struct Tunnels {
     pool: Pool<DialFailure>,
+    /// Those inside of tunnels to network gateways.
+    pub(super) inner: Pool<InsideFailure>,
     pub(in crate::proxy) budget: Budget,
     stop: CancellationToken,
 }
@@ -75,12 +79,15 @@ impl Tunnels {
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
         drop(shared.data.spawn(task.run(stop.clone())));
-        Self { pool, budget, stop }
+        let inside = Inside { outer: pool.clone(), certificate: certificate.clone(), limit: config.connect_timeout };
+        let (inner, task) = Pool::build(beyond::config(&config.tunnels.pool), budget.clone(), inside);
+        drop(shared.data.spawn(task.run(stop.clone())));
+        Self { pool, inner, budget, stop }
     }
 
     /// Connections that are open, with and without streams.
     pub fn connections(&self) -> usize {
-        self.pool.connections()
+        self.pool.connections() + self.inner.connections()
     }
 
     pub(in crate::proxy) fn close(&self) {
@@ -111,12 +118,51 @@ impl Dial for Secure {
     }
 }
 
+// === impl DialFailure ===
+
+impl DialFailure {
+    pub(super) fn blame(&self) -> Blame {
+        match self {
+            Self::Identity(_) | Self::Tcp(DialError::Namespace(_)) => Blame::Final,
+            Self::Tcp(DialError::Connect(e)) if of_ours(e) => Blame::Final,
+            Self::Tcp(DialError::Connect(e)) if e.kind() == ErrorKind::ConnectionRefused => Blame::Absent,
+            Self::Tcp(_) | Self::Tls(_) => Blame::Endpoint,
+        }
+    }
+
+    pub(super) fn failure(to: SocketAddr, error: Arc<Self>) -> Failure {
+        match &*error {
+            // The same failure goes to all who waited, so the error is told anew to each.
+            Self::Tcp(DialError::Connect(e)) => {
+                let source = e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
+                Failure::HopConnect { to, source }
+            }
+            Self::Tcp(DialError::Timeout(limit)) => Failure::HopTimeout { to, limit: *limit },
+            Self::Tcp(DialError::Namespace(_)) => Failure::Socket(Box::new(error)),
+            Self::Identity(error) => Failure::Identity(Box::new(error.clone())),
+            Self::Tls(_) => Failure::Tunnel { to, cause: TunnelCause::Tls, source: Box::new(error) },
+        }
+    }
+}
+
 /// Opens the tunnel.
 pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Hbone) -> Result<Far, Failed> {
     let Captured { pod, client, .. } = captured;
     let source_ip: IpAddr = client.ip();
     let holder = Arc::clone(&to.target.workload.uid);
     let key = Arc::new(Key::new(pod.identity.clone(), to.expected.iter().cloned(), to.hop, source_ip, holder));
+    let request = request(captured, attempted, to.authority);
+    match pod.tunnels.pool.connect(&key, &request).await {
+        Ok((tunnel, answer)) => Ok(Far::Tunnel(tunnel, Proven { peer: answer.peer, target: None })),
+        Err(error) => {
+            let blame = blame(&error, DialFailure::blame);
+            Err(Failed { why: failure(to.hop, error, |source| DialFailure::failure(to.hop, source)), blame })
+        }
+    }
+}
+
+/// What the CONNECT of a captured connection says.
+pub(super) fn request(captured: &Captured, attempted: &Attempted, authority: SocketAddr) -> Request {
     let trace = random_bytes::<24>().map(|random| {
         let (trace, parent) = random.split_at(16);
         let mut ids = ([0; 16], [0; 8]);
@@ -125,29 +171,24 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Hbone)
         TraceParent::new(ids.0, ids.1)
     });
     let host = attempted.decision.service.as_ref().map(|service| Arc::clone(&service.hostname));
-    let request = Request {
-        authority: to.authority.into(),
+    Request {
+        authority: authority.into(),
         baggage: attempted.source.as_deref().map(baggage),
-        forwarded: Forwarded { client: Some(*client), host },
+        forwarded: Forwarded { client: Some(captured.client), host },
         trace,
         network: None,
-    };
-    match pod.tunnels.pool.connect(&key, &request).await {
-        Ok((tunnel, answer)) => Ok(Far::Tunnel(tunnel, answer.peer)),
-        Err(error) => {
-            let blame = blame(&error);
-            Err(Failed { why: failure(to.hop, error), blame })
-        }
     }
 }
 
 /// Joins the tunnel with the captured socket.
-pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, peer: Option<Identity>, attempted: &Attempted) {
+pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, proven: Proven, attempted: &Attempted) {
     let shared = Arc::clone(&captured.pod.shared);
+    let known = captured.facts(attempted);
     let facts = Facts {
         client_identity: Some(captured.pod.identity.clone()),
-        server_identity: peer,
-        ..captured.facts(attempted)
+        server_identity: proven.peer,
+        target: proven.target.or_else(|| known.target.clone()),
+        ..known
     };
     let resets = match &attempted.decision.route {
         Route::Hbone(hbone) if hbone.is_waypoint => Resets::Close,
@@ -164,16 +205,11 @@ pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, peer: Option
 }
 
 /// Whether another endpoint may do better. Whatever the far side did, it has seen no byte of the application's.
-fn blame(error: &PoolError<DialFailure>) -> Blame {
+pub(super) fn blame<E: Error>(error: &PoolError<E>, of_dial: impl FnOnce(&E) -> Blame) -> Blame {
     match error {
         PoolError::Closed | PoolError::Full { .. } => Blame::Final,
         PoolError::DialTimeout { .. } | PoolError::Open { .. } => Blame::Endpoint,
-        PoolError::Dial { source, .. } => match &**source {
-            DialFailure::Identity(_) | DialFailure::Tcp(DialError::Namespace(_)) => Blame::Final,
-            DialFailure::Tcp(DialError::Connect(e)) if of_ours(e) => Blame::Final,
-            DialFailure::Tcp(DialError::Connect(e)) if e.kind() == ErrorKind::ConnectionRefused => Blame::Absent,
-            DialFailure::Tcp(_) | DialFailure::Tls(_) => Blame::Endpoint,
-        },
+        PoolError::Dial { source, .. } => of_dial(source),
         PoolError::Tunnel { source, .. } => match source {
             // A decision is the same everywhere, and asking around for a softer one is not ours to do.
             TunnelError::Refused | TunnelError::Unsendable => Blame::Final,
@@ -190,20 +226,14 @@ fn blame(error: &PoolError<DialFailure>) -> Blame {
     }
 }
 
-fn failure(to: SocketAddr, error: PoolError<DialFailure>) -> Failure {
+pub(super) fn failure<E: Error>(
+    to: SocketAddr,
+    error: PoolError<E>,
+    of_dial: impl FnOnce(Arc<E>) -> Failure,
+) -> Failure {
     let tunnel = |cause, source| Failure::Tunnel { to, cause, source };
     match error {
-        PoolError::Dial { source, .. } => match &*source {
-            // The same failure goes to all who waited, so the error is told anew to each.
-            DialFailure::Tcp(DialError::Connect(e)) => {
-                let source = e.raw_os_error().map_or_else(|| e.kind().into(), std::io::Error::from_raw_os_error);
-                Failure::HopConnect { to, source }
-            }
-            DialFailure::Tcp(DialError::Timeout(limit)) => Failure::HopTimeout { to, limit: *limit },
-            DialFailure::Tcp(DialError::Namespace(_)) => Failure::Socket(Box::new(source)),
-            DialFailure::Identity(error) => Failure::Identity(Box::new(error.clone())),
-            DialFailure::Tls(_) => tunnel(TunnelCause::Tls, Box::new(source)),
-        },
+        PoolError::Dial { source, .. } => of_dial(source),
         PoolError::DialTimeout { limit, .. } => Failure::HopTimeout { to, limit },
         PoolError::Closed => Failure::Drained,
         PoolError::Full { limit } => Failure::Limit { limit },

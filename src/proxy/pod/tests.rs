@@ -104,6 +104,7 @@ fn facts() -> Facts {
         road: Road::SameNode,
         client: "10.0.0.2:40000".parse().unwrap(),
         destination: address(),
+        host: None,
         hop: None,
         client_identity: None,
         server_identity: None,

@@ -187,6 +187,19 @@ fn words(decision: &Decision) -> String {
             let expected: Vec<_> = expected.iter().map(|identity| &*identity.service_account).collect();
             format!("{road} {} {hop} {authority} {}", target.workload.name, expected.join(","))
         }
+        Route::Beyond(to) => {
+            let accounts =
+                |of: &[Identity]| of.iter().map(|i| i.service_account.to_string()).collect::<Vec<_>>().join(",");
+            format!(
+                "beyond {} {} {}:{} {} {}",
+                to.gateway.name,
+                to.hop,
+                to.host,
+                to.port,
+                accounts(&to.expected),
+                accounts(&to.inner)
+            )
+        }
         Route::Passthrough => "passthrough".into(),
         Route::Refuse(refusal) => format!("{refusal:?}"),
         Route::Resolve(_, name) => format!("resolve {name}"),
@@ -224,7 +237,7 @@ fn every_kind_of_destination_has_its_road() {
         ("10.96.0.1:81", "NoPort of web"),
         ("10.96.0.4:80", "NoEndpoint of sick"),
         ("10.96.0.5:80", "NoEndpoint of empty"),
-        ("10.96.0.7:80", "OtherNetwork of remote"),
+        ("10.96.0.7:80", "UnknownGateway of remote"),
         // One of another namespace's own is covered by a block here, and by nothing elsewhere.
         ("10.96.0.8:80", "NoEndpoint of wide"),
         // The one service that says so itself.
@@ -247,7 +260,7 @@ fn a_waypoint_is_told_what_was_dialled_and_never_gone_round() {
         ("10.96.0.15:80", "waypoint gate-0 10.0.0.30:15008 10.96.0.15:80 gate of as-is-through"),
         ("10.96.0.11:80", "UnknownWaypoint of through-lost"),
         ("10.96.0.12:80", "WaypointEmpty of through-empty"),
-        ("10.96.0.14:80", "OtherNetwork of through-remote"),
+        ("10.96.0.14:80", "UnknownGateway of through-remote"),
         ("10.0.0.40:80", "waypoint gate-0 10.0.0.30:15008 10.0.0.40:80 gate"),
         ("10.0.0.41:80", "waypoint gate-0 10.0.0.30:15008 10.0.0.41:80 gate"),
         ("10.0.0.42:80", "waypoint gate-0 10.0.0.30:15008 10.0.0.42:80 gate"),

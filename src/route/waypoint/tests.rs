@@ -53,7 +53,15 @@ fn a_reference_by_name_is_a_service_or_else_a_workload() {
         port: 15008,
     };
     let resolve = |waypoint: &GatewayAddress, called: &str, tried: &[_]| {
-        let found = resolve(waypoint, &view, &caller, called.parse().unwrap(), &Avoid { tried, aside: &aside }, 0);
+        let found = resolve(
+            waypoint,
+            Purpose::Waypoint,
+            &view,
+            &caller,
+            called.parse().unwrap(),
+            &Avoid { tried, aside: &aside },
+            0,
+        );
         found.map(|found| found.picked.at)
     };
     use super::super::balance::At::Ip;

@@ -2,7 +2,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::telemetry::access::{AccessRecord, Direction, Failure, Party, Road};
+use crate::telemetry::access::{AccessRecord, Asked, Direction, Failure, Party, Road};
 
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
@@ -40,7 +40,7 @@ fn record() -> AccessRecord {
             ..Party::default()
         },
         destination: Party { workload: Some("server".into()), ..Party::default() },
-        hbone_address: Some("10.0.0.2:15008".parse().unwrap()),
+        hbone_address: Some(Asked::Address("10.0.0.2:15008".parse().unwrap())),
         service: None,
         road: Road::Hbone,
         connection_security_policy: "mutual_tls",
@@ -118,7 +118,7 @@ fn every_road_has_its_line_of_text() {
         direction: Direction::Outbound,
         source: party("10.0.0.1:4000", "client", client),
         destination: party("10.0.0.2:15008", "near", near),
-        hbone_address: Some("10.0.0.2:80".parse().unwrap()),
+        hbone_address: Some(Asked::Address("10.0.0.2:80".parse().unwrap())),
         service: None,
         road: Road::Hbone,
         connection_security_policy: "mutual_tls",

@@ -1,0 +1,148 @@
+//! The road to another network: a tunnel to its gateway, TLS with the destination in it, and in that a tunnel again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempts::{Blame, Failed, Far, Proven};
+use super::captured::{Attempted, Captured};
+use super::tunnel::{self, DialFailure};
+use crate::hbone::authority::Authority;
+use crate::hbone::client::Request;
+use crate::hbone::headers::{Baggage, Forwarded, WorkloadKind};
+use crate::hbone::io::TunnelIo;
+use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Through};
+use crate::identity::access::{AccessError, PodCert};
+use crate::model::spiffe::Identity;
+use crate::model::workload::{Kind, Locality, Workload};
+use crate::proxy::outcome::{Failure, TunnelCause};
+use crate::route::gateway::Beyond;
+use crate::tls::{Connector, TlsError, TlsStream};
+
+/// Dials inside of tunnels to gateways.
+pub(super) struct Inside {
+    pub(super) outer: Pool<DialFailure>,
+    pub(super) certificate: PodCert,
+    pub(super) limit: Duration,
+}
+
+/// Why there is no connection through a gateway.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InsideFailure {
+    #[error(transparent)]
+    Identity(AccessError),
+    /// Us: a key without its outer half.
+    #[error("nothing says which gateway leads there")]
+    NoGateway,
+    #[error("no tunnel to the network gateway")]
+    Outer(#[source] PoolError<DialFailure>),
+    #[error("the TLS handshake with the destination behind the network gateway failed")]
+    Tls(#[source] TlsError),
+}
+
+/// How long one connection through a gateway takes new tunnels, 10 s. The gateway chooses an endpoint once for each
+/// connection: many tunnels share the two handshakes, and still a caller's load comes to all endpoints.
+const FRESH: Duration = Duration::from_secs(10);
+/// Tunnels at once on one connection through a gateway, 16: for the same reason fewer than on a direct one.
+const STREAMS: usize = 16;
+
+/// The pool of inner connections, as that of the others is set.
+pub(super) fn config(outer: &Config) -> Config {
+    Config {
+        idle: outer.idle.min(FRESH),
+        max_streams: outer.max_streams.min(STREAMS),
+        fresh: Some(FRESH),
+        ..outer.clone()
+    }
+}
+
+// === impl Inside ===
+
+impl Dial for Inside {
+    type Stream = TlsStream<TunnelIo>;
+    type Error = InsideFailure;
+
+    async fn dial(&self, key: &Key) -> Result<Self::Stream, InsideFailure> {
+        let Through { outer, authority } = key.outer().ok_or(InsideFailure::NoGateway)?;
+        let certificate = self.certificate.wait(self.limit).await.map_err(InsideFailure::Identity)?;
+        // It carries many clients, so it speaks for none of them.
+        let request = Request {
+            authority: authority.clone(),
+            baggage: None,
+            forwarded: Forwarded::default(),
+            trace: None,
+            network: None,
+        };
+        let (tunnel, _) = self.outer.connect(outer, &request).await.map_err(InsideFailure::Outer)?;
+        let connector = Connector::new(&certificate, key.expected());
+        connector.connect(TunnelIo::new(tunnel)).await.map_err(InsideFailure::Tls)
+    }
+
+    fn peer(stream: &Self::Stream) -> Option<Identity> {
+        Some(stream.peer().clone())
+    }
+}
+
+/// Opens the inner tunnel, and the outer one where none is open.
+pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond) -> Result<Far, Failed> {
+    let Captured { pod, client, .. } = captured;
+    let authority = Authority::Host { host: Arc::clone(&to.host), port: to.port };
+    let key = |expected: &[Identity], holder: &Arc<str>| {
+        Key::new(pod.identity.clone(), expected.iter().cloned(), to.hop, client.ip(), Arc::clone(holder))
+    };
+    let outer = Arc::new(key(&to.expected, &to.gateway.uid));
+    let inner = key(&to.inner, &to.target.workload.uid).through(Through { outer, authority: authority.clone() });
+    let request = Request {
+        authority,
+        network: Some(Arc::clone(&pod.shared.config.network)),
+        ..tunnel::request(captured, attempted, to.hop)
+    };
+    match pod.tunnels.inner.connect(&Arc::new(inner), &request).await {
+        Ok((stream, answer)) => {
+            let target = answer.baggage.as_ref().map(|baggage| Arc::new(described(baggage)));
+            Ok(Far::Tunnel(stream, Proven { peer: answer.peer, target }))
+        }
+        Err(error) => {
+            let blame = tunnel::blame(&error, |source| match source {
+                InsideFailure::Identity(_) | InsideFailure::NoGateway => Blame::Final,
+                InsideFailure::Outer(error) => tunnel::blame(error, DialFailure::blame),
+                InsideFailure::Tls(_) => Blame::Endpoint,
+            });
+            let why = tunnel::failure(to.hop, error, |source| match &*source {
+                InsideFailure::Identity(error) => Failure::Identity(Box::new(error.clone())),
+                InsideFailure::NoGateway => Failure::Loop,
+                InsideFailure::Outer(error) => {
+                    tunnel::failure(to.hop, error.clone(), |e| DialFailure::failure(to.hop, e))
+                }
+                InsideFailure::Tls(_) => {
+                    Failure::Tunnel { to: to.hop, cause: TunnelCause::Tls, source: Box::new(source) }
+                }
+            });
+            Err(Failed { why, blame })
+        }
+    }
+}
+
+/// What the far end says of itself, for labels: the record here is that of everything behind the gateway.
+fn described(baggage: &Baggage) -> Workload {
+    let (kind, owner) = baggage.workload.clone().unwrap_or_else(|| (WorkloadKind::Pod, Arc::default()));
+    Workload {
+        name: Arc::clone(&owner),
+        owner,
+        namespace: Arc::clone(&baggage.namespace),
+        cluster: Arc::clone(&baggage.cluster),
+        kind: match kind {
+            WorkloadKind::CronJob => Kind::CronJob,
+            WorkloadKind::Deployment => Kind::Deployment,
+            WorkloadKind::Job => Kind::Job,
+            WorkloadKind::Pod => Kind::Pod,
+        },
+        canonical_name: Arc::clone(&baggage.service),
+        canonical_revision: Arc::clone(&baggage.revision),
+        locality: Locality {
+            region: Arc::clone(&baggage.region),
+            zone: Arc::clone(&baggage.zone),
+            ..Locality::default()
+        },
+        ..Workload::default()
+    }
+}
