@@ -15,6 +15,7 @@ pub mod pool;
 pub mod server;
 pub mod settings;
 pub mod tunnel;
+mod unsent;
 mod window;
 
 pub use window::Budget;

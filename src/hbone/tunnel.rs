@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Bytes;
 use h2::Reason;
 
+use super::unsent::Unsent;
 use super::window::{Charge, Measured};
 
 /// How the receiving direction ended.
@@ -56,6 +57,7 @@ pub struct RecvHalf {
 /// What goes to the far side. Dropped without `finish` or `reset`, the stream is cancelled once both halves are gone.
 pub struct SendHalf {
     stream: h2::SendStream<Bytes>,
+    unsent: Arc<Unsent>,
     _hold: Arc<Hold>,
 }
 
@@ -100,8 +102,9 @@ impl ResetKind {
 impl TunnelStream {
     pub(super) fn new(send: h2::SendStream<Bytes>, recv: h2::RecvStream, hold: Hold) -> Self {
         let hold = Arc::new(hold);
+        let unsent = Unsent::new(hold.charge.windows().budget().clone());
         let recv = RecvHalf { stream: recv, measured: Measured::default(), hold: Arc::clone(&hold) };
-        Self { recv, send: SendHalf { stream: send, _hold: hold } }
+        Self { recv, send: SendHalf { stream: send, unsent, _hold: hold } }
     }
 
     pub fn split(self) -> (RecvHalf, SendHalf) {
@@ -171,6 +174,14 @@ impl SendHalf {
     }
 
     pub fn poll_ready(&mut self, cx: &mut Context<'_>, want: usize) -> Poll<Result<usize, ResetKind>> {
+        let want = match self.unsent.poll_room(cx) {
+            Poll::Ready(room) => want.min(room),
+            // A reset drops what is held, and that wakes us.
+            Poll::Pending => {
+                self.give_up_room();
+                return Poll::Pending;
+            }
+        };
         self.stream.reserve_capacity(want.max(1));
         loop {
             let capacity = self.stream.capacity();
@@ -210,6 +221,7 @@ impl SendHalf {
     /// # Errors
     /// The stream was reset.
     pub(super) fn send_now(&mut self, bytes: Bytes) -> Result<(), ResetKind> {
+        let bytes = self.unsent.count(bytes);
         self.stream.send_data(bytes, false).map_err(|error| self.after(&error))
     }
 

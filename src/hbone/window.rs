@@ -17,13 +17,16 @@ use tokio::sync::Notify;
 
 use super::settings::{MAX_STREAM_WINDOW, STREAM_WINDOW};
 
-/// Bytes that a pod's streams may be sent before its apps take them. Cheap to clone; one for each pod.
+/// Bytes that a pod's streams may be sent before its apps take them, and as many that its apps may have sent before
+/// peers take them (see [`unsent`](super::unsent)). Cheap to clone; one for each pod.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
     charged: AtomicUsize,
+    unsent: AtomicUsize,
+    held_back: AtomicU64,
     limit: usize,
 }
 
@@ -68,12 +71,39 @@ pub(super) struct Measured {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self(Arc::new(Account { charged: AtomicUsize::new(0), limit }))
+        let (charged, unsent, held_back) = Default::default();
+        Self(Arc::new(Account { charged, unsent, held_back, limit }))
     }
 
     /// Bytes of window that are out now; may be over the limit, see the module.
     pub fn charged(&self) -> usize {
         self.0.charged.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait to be written to peers; may be over the limit, see [`unsent`](super::unsent).
+    pub fn unsent(&self) -> usize {
+        self.0.unsent.load(Ordering::Relaxed)
+    }
+
+    /// How often a stream had to wait because of the limit.
+    pub fn times_held_back(&self) -> u64 {
+        self.0.held_back.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.unsent() < self.0.limit
+    }
+
+    pub(super) fn hold(&self, bytes: usize) {
+        self.0.unsent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.0.unsent.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn held_back(&self) {
+        self.0.held_back.fetch_add(1, Ordering::Relaxed);
     }
 
     fn is_over(&self) -> bool {
@@ -107,6 +137,10 @@ impl Windows {
             wake: Notify::new(),
             moved: AtomicUsize::new(0),
         })
+    }
+
+    pub(super) const fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
