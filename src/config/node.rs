@@ -60,6 +60,8 @@ pub struct NodeSettings {
     pub window_budget: u64,
     pub pool_idle: Duration,
     pub max_connections_per_pod: NonZeroUsize,
+    /// A second, in each direction.
+    pub max_handshakes_per_pod: NonZeroUsize,
     pub metrics_series: usize,
     pub flow_window: Duration,
     /// Flows a node; 0 counts none.
@@ -123,6 +125,7 @@ impl TryFrom<&Effective> for NodeSettings {
             window_budget: all.read("window-budget", value::bytes)?,
             pool_idle: duration("pool-idle")?,
             max_connections_per_pod: all.read("max-connections-per-pod", value::positive)?,
+            max_handshakes_per_pod: all.read("max-handshakes-per-pod", value::positive)?,
             metrics_series: all.read("metrics-series", value::count)?,
             flow_window: duration("flow-window")?,
             flow_limit: all.read("flow-limit", value::count)?,

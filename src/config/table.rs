@@ -188,6 +188,13 @@ pub const NODE: &[Setting] = &[
         "Below the 28,000 ports of a client; each costs two sockets and some 10 KiB, so a pod at the limit some 200 MiB",
     ),
     setting(
+        "max-handshakes-per-pod",
+        Kind::Positive,
+        "500",
+        "TLS handshakes a second that one pod may take part in as a server, and as many as a client",
+        "One takes some half a millisecond of a processor, so a flooded pod costs a quarter of one; faster ones wait for up to 2 s",
+    ),
+    setting(
         "metrics-series",
         Kind::Count,
         "10000",

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::Failure;
 use super::pod::PodProxy;
 use crate::sys::socket;
 use crate::telemetry::metrics::Reporter;
@@ -44,10 +43,9 @@ pub(super) async fn accept(
                 if socket::prepare_accepted(&stream).is_err() {
                     continue; // reset before we came to it
                 }
-                let tasks = pod.tasks.clone();
-                let refused = std::sync::Arc::clone(&pod);
-                if let Err(full) = tasks.spawn(handle(pod, stream, client)) {
-                    refused.shared.report.refused(reporter, &refused, client, &Failure::Limit { limit: full.limit });
+                let handled = std::sync::Arc::clone(&pod);
+                if let Err(why) = pod.spawn(async move { handle(handled, stream, client).await }) {
+                    pod.shared.report.refused(reporter, &pod, client, &why);
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}

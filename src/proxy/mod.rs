@@ -4,6 +4,7 @@
 //! Never: a rule in a kernel, a label, a manifest. What may pass is decided by `route` and `authz`.
 
 mod accept;
+pub mod budgets;
 pub mod connections;
 pub mod dialler;
 pub mod flows;

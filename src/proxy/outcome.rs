@@ -46,9 +46,17 @@ pub enum Failure {
     /// Policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
+    /// The process is short of descriptors, and the pod has its share of them.
+    #[error(
+        "the process has room for {limit} connections of all pods, and this pod has its share: raise its limit of open files"
+    )]
+    Descriptors { limit: usize },
     /// The process drains and its deadline has passed, or the pod is being withdrawn.
     #[error("the proxy is leaving")]
     Drained,
+    /// More handshakes are asked of the pod, or by it, than it may have.
+    #[error("more than {per_second} TLS handshakes a second with this pod (setting max-handshakes-per-pod)")]
+    HandshakeRate { per_second: u32 },
     /// Peers that have not proven who they are hold their share of the pod's room.
     #[error("{limit} peers are in the middle of a TLS handshake with this pod, which is the limit")]
     Handshakes { limit: usize },
@@ -132,13 +140,16 @@ impl Failure {
         match self {
             Self::AppConnect { .. } | Self::AppTimeout { .. } => Fault::App,
             Self::Denied(_) | Self::Revoked(_) | Self::Tunnel { cause: TunnelCause::Refused, .. } => Fault::Policy,
-            Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => Fault::Configuration,
+            Self::Descriptors { .. } | Self::Identity(_) | Self::Limit { .. } | Self::UnknownWorkload { .. } => {
+                Fault::Configuration
+            }
             Self::NoRoute { why: Refusal::NoEndpoint | Refusal::WaypointEmpty, .. } => Fault::Peer,
             Self::NoRoute { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
             Self::Abandoned
             | Self::Broken(_)
+            | Self::HandshakeRate { .. }
             | Self::Handshakes { .. }
             | Self::HopConnect { .. }
             | Self::HopTimeout { .. }
@@ -159,7 +170,9 @@ impl Failure {
             Self::AppTimeout { .. } => "app_timeout",
             Self::Broken(_) => "reset",
             Self::Denied(_) => "policy",
+            Self::Descriptors { .. } => "descriptors",
             Self::Drained => "drained",
+            Self::HandshakeRate { .. } => "handshake_rate",
             Self::Handshakes { .. } => "handshakes",
             Self::HopConnect { .. } => "connect",
             Self::HopTimeout { .. } => "connect_timeout",

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{Handle, accept};
+use super::budgets::Rate;
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::flows::Client;
@@ -67,6 +68,8 @@ pub struct PodProxy {
     pub(super) tasks: Tasks,
     /// Places for peers that have not proven who they are yet; there are [`handshakes`] of them.
     pub(super) handshaking: Semaphore,
+    /// Of handshakes that peers begin.
+    rate: Rate,
     /// The accept loops end with it.
     accepting: CancellationToken,
     /// The accept loops.
@@ -130,6 +133,7 @@ impl PodProxy {
             arrived: Arc::default(),
             shared: Arc::clone(shared),
             handshaking: Semaphore::new(handshakes(shared.config.connections_per_pod)),
+            rate: Rate::new(shared.config.handshakes_per_second),
             accepting: tasks.draining().child_token(),
             listening: TaskTracker::new(),
             pod,
@@ -167,6 +171,35 @@ impl PodProxy {
         Ok(())
     }
 
+    /// Starts a connection's task.
+    ///
+    /// # Errors
+    /// The pod has its connections, or the process its descriptors.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+        let shared = &self.shared;
+        let Some(held) = shared.descriptors.take(self.tasks.len(), shared.local.count()) else {
+            return Err(Failure::Descriptors { limit: shared.descriptors.connections() });
+        };
+        let task = async move {
+            let _held = held;
+            work.await;
+        };
+        self.tasks.spawn(task).map_err(|full| Failure::Limit { limit: full.limit })
+    }
+
+    /// Waits until a peer's handshake is due.
+    ///
+    /// # Errors
+    /// Too many were begun before it.
+    pub(super) async fn may_handshake(&self) -> Result<(), Failure> {
+        let per_second = self.shared.config.handshakes_per_second;
+        let wait = self.rate.take(Instant::now()).ok_or(Failure::HandshakeRate { per_second })?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
     pub fn pod(&self) -> &Arc<Pod> {
         &self.pod
     }
@@ -190,6 +223,11 @@ impl PodProxy {
     /// Tunnels that it has opened, with and without streams.
     pub fn tunnels(&self) -> usize {
         self.tunnels.connections()
+    }
+
+    /// How often a stream waited because what peers do not take has filled the pod's byte budget.
+    pub fn times_held_back(&self) -> u64 {
+        self.tunnels.budget.times_held_back()
     }
 
     /// True when the pod has no live connection.

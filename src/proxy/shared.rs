@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::budgets::Descriptors;
 use super::flows::Flows;
 use super::names::Names;
 use super::pod::PodProxy;
@@ -33,6 +34,8 @@ pub struct Config {
     pub mark: u32,
     /// Connections and tunnels of one pod together.
     pub connections_per_pod: usize,
+    /// TLS handshakes that one pod may take part in each second, as a server and as many as a client.
+    pub handshakes_per_second: u32,
     pub tunnels: super::outbound::TunnelConfig,
 }
 
@@ -42,6 +45,7 @@ pub struct Shared {
     pub mesh: mesh::Reader,
     pub local: LocalPods,
     pub pipes: PipePool,
+    pub descriptors: Arc<Descriptors>,
     pub names: Names,
     pub report: Report,
     pub flows: Flows,
@@ -86,6 +90,11 @@ impl LocalPods {
     /// Every enrolled pod, each once; also those that are closing, while they have connections.
     pub fn all(&self) -> Vec<Arc<PodProxy>> {
         self.known.load().all.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.known.load().all.len()
     }
 
     pub(super) fn add(&self, pod: &Arc<PodProxy>) {

@@ -8,6 +8,7 @@ pub mod child;
 pub mod exec;
 pub mod inhabitants;
 pub mod limits;
+pub mod memory;
 pub mod named_netns;
 pub mod netlink;
 pub mod netns;

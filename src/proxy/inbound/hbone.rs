@@ -52,6 +52,7 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
         socket::reset_on_close(&stream);
         return Err(Failure::Handshakes { limit: handshakes(pod.shared.config.connections_per_pod) });
     };
+    pod.may_handshake().await.inspect_err(|_| socket::reset_on_close(&stream))?;
     let credentials = pod.certificate.wait(pod.shared.config.connect_timeout).await;
     let credentials = credentials.map_err(|error| Failure::Identity(Box::new(error)))?;
     let stream = Acceptor::new(&credentials).accept(stream).await;
@@ -64,8 +65,7 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
         let accepted = Instant::now();
         let work = carry(Arc::clone(pod), peers.clone(), incoming, accepted);
         // A stream that finds no room is dropped, which resets it.
-        if let Err(full) = pod.tasks.spawn(work) {
-            let why = Failure::Limit { limit: full.limit };
+        if let Err(why) = pod.spawn(work) {
             pod.shared.report.refused(Reporter::Destination, pod, client, &why);
         }
     };

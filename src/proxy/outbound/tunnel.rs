@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::{Blame, Failed, Far, Proven};
@@ -22,6 +23,7 @@ use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError};
 use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
 use crate::model::spiffe::Identity;
+use crate::proxy::budgets::Rate;
 use crate::proxy::connections::Facts;
 use crate::proxy::dialler::{DialError, Dialler};
 use crate::proxy::inbound::hbone::baggage;
@@ -55,6 +57,8 @@ struct Secure {
     dialler: Arc<Dialler>,
     certificate: PodCert,
     limit: Duration,
+    rate: Rate,
+    per_second: u32,
 }
 
 /// Why a tunnel's connection could not be made.
@@ -62,6 +66,9 @@ struct Secure {
 pub enum DialFailure {
     #[error(transparent)]
     Identity(AccessError),
+    /// The pod begins too many. The local app.
+    #[error("more than {per_second} TLS handshakes a second by this pod (setting max-handshakes-per-pod)")]
+    Rate { per_second: u32 },
     #[error("cannot connect")]
     Tcp(DialError),
     #[error("the TLS handshake failed")]
@@ -73,8 +80,13 @@ pub enum DialFailure {
 impl Tunnels {
     pub(in crate::proxy) fn new(shared: &Arc<Shared>, dialler: &Arc<Dialler>, certificate: &PodCert) -> Self {
         let config = &shared.config;
-        let dialler =
-            Secure { dialler: Arc::clone(dialler), certificate: certificate.clone(), limit: config.connect_timeout };
+        let dialler = Secure {
+            dialler: Arc::clone(dialler),
+            certificate: certificate.clone(),
+            limit: config.connect_timeout,
+            rate: Rate::new(config.handshakes_per_second),
+            per_second: config.handshakes_per_second,
+        };
         let budget = Budget::new(config.tunnels.window_budget);
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
@@ -108,6 +120,8 @@ impl Dial for Secure {
     type Error = DialFailure;
 
     async fn dial(&self, key: &Key) -> Result<Self::Stream, DialFailure> {
+        let wait = self.rate.take(Instant::now()).ok_or(DialFailure::Rate { per_second: self.per_second })?;
+        tokio::time::sleep(wait).await;
         let certificate = self.certificate.wait(self.limit).await.map_err(DialFailure::Identity)?;
         let stream = self.dialler.dial(key.destination(), None).await.map_err(DialFailure::Tcp)?;
         Connector::new(&certificate, key.expected()).connect(stream).await.map_err(DialFailure::Tls)
@@ -123,7 +137,7 @@ impl Dial for Secure {
 impl DialFailure {
     pub(super) fn blame(&self) -> Blame {
         match self {
-            Self::Identity(_) | Self::Tcp(DialError::Namespace(_)) => Blame::Final,
+            Self::Identity(_) | Self::Rate { .. } | Self::Tcp(DialError::Namespace(_)) => Blame::Final,
             Self::Tcp(DialError::Connect(e)) if of_ours(e) => Blame::Final,
             Self::Tcp(DialError::Connect(e)) if e.kind() == ErrorKind::ConnectionRefused => Blame::Absent,
             Self::Tcp(_) | Self::Tls(_) => Blame::Endpoint,
@@ -140,6 +154,7 @@ impl DialFailure {
             Self::Tcp(DialError::Timeout(limit)) => Failure::HopTimeout { to, limit: *limit },
             Self::Tcp(DialError::Namespace(_)) => Failure::Socket(Box::new(error)),
             Self::Identity(error) => Failure::Identity(Box::new(error.clone())),
+            Self::Rate { per_second } => Failure::HandshakeRate { per_second: *per_second },
             Self::Tls(_) => Failure::Tunnel { to, cause: TunnelCause::Tls, source: Box::new(error) },
         }
     }

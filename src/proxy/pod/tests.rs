@@ -43,11 +43,13 @@ fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             connect_timeout: Duration::from_secs(10),
             mark: 0,
             connections_per_pod: 64,
+            handshakes_per_second: 500,
             tunnels: TunnelConfig { pool: crate::hbone::pool::Config::default(), window_budget: 1 << 20 },
         },
         mesh,
         local: LocalPods::default(),
         pipes: PipePool::new(),
+        descriptors: crate::proxy::budgets::Descriptors::new(100_000),
         names: Default::default(),
         report: Report {
             metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"),

@@ -8,5 +8,6 @@ mod live;
 mod parts;
 mod plane;
 mod seen;
+mod trim;
 
 pub use live::run;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::feed::{Feed, Published};
 use super::plane::{self, Plane};
 use super::seen::{self, Seen};
+use super::trim;
 use crate::admin;
 use crate::ca::{Authority, Root};
 use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
@@ -21,6 +22,7 @@ use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::mesh;
 use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
+use crate::proxy::budgets::Descriptors;
 use crate::proxy::flows::{self, Flows};
 use crate::proxy::names::Names;
 use crate::proxy::outbound::TunnelConfig;
@@ -35,6 +37,7 @@ use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::{Panics, tasks};
 use crate::sys::cgroup::{Cgroup, NoCgroup};
+use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::Dropped;
 use crate::telemetry::metrics::{self, Metrics, table};
@@ -113,6 +116,7 @@ impl Parts {
             mesh: reader,
             local: LocalPods::default(),
             pipes: PipePool::new(),
+            descriptors: Descriptors::new(usize::try_from(limits::usage().max_files).unwrap_or(usize::MAX)),
             flows: Flows::new(
                 flows::Config { window: settings.flow_window, limit: settings.flow_limit },
                 tokio::time::Instant::now(),
@@ -172,6 +176,11 @@ impl Parts {
         });
         // Policy counts until the last connection has ended, so these two outlive the drain.
         let (token, mesh) = (stop.clone(), stop.clone());
+        let (tide, of) = (stop.clone(), Arc::clone(&shared));
+        supervisor.spawn(control, "memory", Need::Useful, async move {
+            trim::run(of, tide).await;
+            Ok(())
+        });
         supervisor.spawn(control, "manifests", Need::Essential, async move {
             feed.run(token).await;
             Ok(())
@@ -226,6 +235,7 @@ fn data_path(settings: &NodeSettings) -> Config {
         connect_timeout: settings.connect_timeout,
         mark: DAEMON_MARK,
         connections_per_pod: settings.max_connections_per_pod.get(),
+        handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),
         tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
     }
 }

@@ -259,6 +259,8 @@ impl Enrolled {
             let labels = [namespace, pod, protocol, direction];
             metrics.counter(table::POD_UNCARRIED_PACKETS, labels).raise_to(count.packets);
         }
+        let held_back = self.proxy.times_held_back();
+        metrics.counter(table::POD_HELD_BACK, [namespace, pod]).raise_to(held_back);
         let older = i64::try_from(self.older_connections()).unwrap_or(i64::MAX);
         metrics.gauge(table::POD_OLDER_CONNECTIONS, [namespace, pod]).set(older);
     }

@@ -99,6 +99,8 @@ declare! {
         "Log lines dropped because the output stalled";
     MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],
         "Manifest documents that are broken now; the last good state of each is in force";
+    POD_HELD_BACK: Counters Counter "culvert_pod_held_back_total" &["namespace", "pod"],
+        "Times that a stream of a pod waited because bytes that no peer takes have filled the pod's window-budget";
     POD_OLDER_CONNECTIONS: Gauges Gauge "culvert_pod_older_connections" &["namespace", "pod"],
         "Connections of a pod that are older than its enrolment and go on outside the mesh";
     POD_UNCARRIED_PACKETS: Counters Counter "culvert_pod_uncarried_packets_total" &["namespace", "pod", "protocol", "direction"],
