@@ -41,7 +41,7 @@ pub struct Denial {
 pub enum Reason {
     /// A DENY policy fired.
     Denied,
-    /// The workload names a policy that is not here.
+    /// The workload names a policy that is not here. What is new is refused for it; what lives is not ended.
     MissingPolicy,
     /// ALLOW policies apply and none of them fired.
     NoneAllowed,
@@ -55,6 +55,8 @@ pub(super) enum Cause {
         group: usize,
     },
     MissingPolicy(NamespacedName),
+    /// A converted PeerAuthentication that never came; the peer has no identity.
+    UnsentPolicy(NamespacedName),
     /// The ALLOW policies that were tried.
     NoneAllowed(Vec<Arc<Compiled>>),
 }
@@ -105,7 +107,7 @@ impl Denial {
     pub const fn reason(&self) -> Reason {
         match &self.cause {
             Cause::Denied { .. } => Reason::Denied,
-            Cause::MissingPolicy(_) => Reason::MissingPolicy,
+            Cause::MissingPolicy(_) | Cause::UnsentPolicy(_) => Reason::MissingPolicy,
             Cause::NoneAllowed(_) => Reason::NoneAllowed,
         }
     }
@@ -114,7 +116,7 @@ impl Denial {
     pub fn policy(&self) -> Option<NamespacedName> {
         match &self.cause {
             Cause::Denied { policy, .. } => Some(policy.key.clone()),
-            Cause::MissingPolicy(key) => Some(key.clone()),
+            Cause::MissingPolicy(key) | Cause::UnsentPolicy(key) => Some(key.clone()),
             Cause::NoneAllowed(policies) => {
                 explain::nearest(&self.request(), policies).map(|near| near.policy.key.clone())
             }
@@ -125,7 +127,7 @@ impl Denial {
     pub fn rule(&self) -> Option<u32> {
         match &self.cause {
             Cause::Denied { policy, group } => policy.groups.get(*group).map(|group| group.rule),
-            Cause::MissingPolicy(_) => None,
+            Cause::MissingPolicy(_) | Cause::UnsentPolicy(_) => None,
             Cause::NoneAllowed(policies) => explain::nearest(&self.request(), policies)?.group.map(|group| group.rule),
         }
     }

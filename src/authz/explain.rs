@@ -38,6 +38,13 @@ pub(super) fn write(f: &mut Formatter<'_>, request: &Request<'_>, cause: &Cause)
         Cause::MissingPolicy(key) => {
             write!(f, "the policy {key} applies here and has not arrived; nothing is allowed until it has")
         }
+        Cause::UnsentPolicy(key) => {
+            write!(
+                f,
+                "the policy {key} applies here and was never sent; until it is, no peer without identity is allowed \
+                 (plaintext)"
+            )
+        }
         Cause::NoneAllowed(policies) => {
             let Some(Nearest { policy, group }) = nearest(request, policies) else {
                 return f.write_str("no ALLOW policy admits it");

@@ -26,7 +26,10 @@ fn monday(hour: u64, minute: u64) -> SystemTime {
 }
 
 pub(super) fn applicable(policies: Vec<Policy>) -> Applicable {
-    Applicable { policies: policies.into_iter().map(|policy| Arc::new(policy.into())).collect(), missing: Vec::new() }
+    Applicable {
+        policies: policies.into_iter().map(|policy| Arc::new(policy.into())).collect(),
+        ..Applicable::default()
+    }
 }
 
 pub(super) fn policy(name: &str, action: Action, groups: Vec<Vec<Vec<Match>>>) -> Policy {

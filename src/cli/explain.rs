@@ -126,8 +126,9 @@ fn text(answer: &Answer) -> String {
     let mut out = shown(&format!("{from} → {}\n", named(&destination.pod, &destination.address)));
     let (style, word) = if report.allowed { (GOOD, "ALLOWED") } else { (BAD, "DENIED") };
     out.push_str(&format!("{style}{word}{style:#}: {}\n", shown(&report.detail)));
-    let rows: Vec<_> =
-        report.missing.iter().map(|key| missing(key)).chain(report.policies.iter().flat_map(rows)).collect();
+    let missing = report.missing.iter().map(|key| absent(key, "missing", "it has not arrived"));
+    let unsent = report.unsent.iter().map(|key| absent(key, "unsent", "it never came: no peer without identity"));
+    let rows: Vec<_> = missing.chain(unsent).chain(report.policies.iter().flat_map(rows)).collect();
     if !rows.is_empty() {
         out.push('\n');
         out.push_str(&render(&["policy", "action", "scope", "standing", "rule", "clause", "why"], &rows));
@@ -138,10 +139,11 @@ fn text(answer: &Answer) -> String {
     out
 }
 
-fn missing(key: &str) -> Vec<Cell> {
+/// A policy that is named and not here.
+fn absent(key: &str, standing: &str, why: &str) -> Vec<Cell> {
     let unknown = || Cell::from("?");
-    let standing = Cell::styled("missing", BAD);
-    vec![key.into(), unknown(), "workload".into(), standing, unknown(), unknown(), "it has not arrived".into()]
+    let standing = Cell::styled(standing, BAD);
+    vec![key.into(), unknown(), "workload".into(), standing, unknown(), unknown(), why.into()]
 }
 
 /// A line for each fact; the first has the policy as well.

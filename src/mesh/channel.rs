@@ -9,6 +9,8 @@ use crate::model::policy::Policy;
 use crate::model::service::Service;
 use crate::model::workload::Workload;
 
+use super::names::Names;
+use super::step::{Removed, Step};
 use super::view::View;
 
 /// Everything there is. Of two records with one key the later counts.
@@ -19,10 +21,23 @@ pub struct State {
     pub policies: Vec<Policy>,
 }
 
+/// What is different. Of two records with one key the later counts, and of a key that is removed and given the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub workloads: Vec<Workload>,
+    pub services: Vec<Service>,
+    pub policies: Vec<Policy>,
+    /// What is not there is nothing to remove.
+    pub removed: Vec<Removed>,
+}
+
 /// Changes the mesh. There is one; dropping it ends [`Reader::changes`].
 pub struct Writer {
     view: Arc<ArcSwap<View>>,
     version: watch::Sender<u64>,
+    names: Names,
+    /// What was staged and is not shown yet.
+    step: Step,
 }
 
 /// Reads the mesh; cheap to clone.
@@ -36,19 +51,70 @@ pub struct Reader {
 pub fn channel() -> (Writer, Reader) {
     let view = Arc::new(ArcSwap::from_pointee(View::default()));
     let (sender, receiver) = watch::channel(0);
-    (Writer { view: Arc::clone(&view), version: sender }, Reader { view, version: receiver })
+    let writer = Writer { view: Arc::clone(&view), version: sender, names: Names::default(), step: Step::default() };
+    (writer, Reader { view, version: receiver })
 }
 
 // === impl Writer ===
 
 impl Writer {
-    /// Replaces everything in one step: no reader sees half of it. The cost is that of building the
-    /// indices; readers are woken afterwards.
+    /// Changes the mesh in one step, together with what was staged: no reader sees a part of it. The cost is that of
+    /// what changes, and of the lists of endpoints that it is in; readers are woken afterwards, if anything did change.
+    pub fn apply(&mut self, changes: Changes) {
+        self.stage(changes);
+        self.show();
+    }
+
+    /// Takes a part of a large step; the next [`Self::apply`] shows it. So what is read in pieces need not be in memory
+    /// as it was read: here it takes what it will take in the mesh. Later parts count over earlier ones.
+    pub fn stage(&mut self, changes: Changes) {
+        let Changes { workloads, services, policies, removed } = changes;
+        let view = self.view.load();
+        for removed in removed {
+            self.step.remove(removed);
+        }
+        for workload in workloads {
+            self.step.workload(workload, &mut self.names, &view);
+        }
+        for service in services {
+            self.step.service(service, &mut self.names, &view);
+        }
+        for policy in policies {
+            self.step.policy(policy, &view);
+        }
+    }
+
+    /// Replaces everything in one step, and with it what was staged. Records that are as they were stay as they are.
     pub fn replace(&mut self, state: State) {
-        let version = *self.version.borrow() + 1;
-        let view = View::build(version, state, &self.view.load());
-        self.view.store(Arc::new(view));
-        self.version.send_replace(version);
+        let State { workloads, services, policies } = state;
+        self.step = Step { synced: self.step.synced, ..Step::default() };
+        self.step.remove_all(&self.view.load());
+        self.apply(Changes { workloads, services, policies, removed: Vec::new() });
+    }
+
+    /// Tells readers that every policy there is has been sent once: a converted PeerAuthentication that a workload names
+    /// and that is not here may never come. See [`Applicable::unsent`](super::Applicable::unsent). Shows what was staged.
+    pub fn policies_synced(&mut self) {
+        self.step.synced = true;
+        self.show();
+    }
+
+    /// What the memory of names takes beside the names.
+    #[cfg(test)]
+    pub(super) fn names_bytes(&self) -> usize {
+        self.names.bytes()
+    }
+
+    fn show(&mut self) {
+        let mut view = View::clone(&self.view.load());
+        let changed = view.change(std::mem::take(&mut self.step));
+        if changed.anything {
+            let version = view.version();
+            self.view.store(Arc::new(view));
+            self.version.send_replace(version);
+        }
+        // After the old view is gone from here, so that what it alone named can be forgotten.
+        self.names.aged(changed.gone);
     }
 }
 

@@ -1,13 +1,14 @@
-//! Policies by scope.
+//! Policies by name and by scope.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::name::NamespacedName;
-use crate::model::policy::{Policy, Scope};
-use crate::model::workload::Workload;
 
 use super::compiled::Compiled;
+use super::held::Held;
+use super::index::{All, Index};
+use super::keys::{ByScope, PolicyByKey, borrowed};
 
 /// What applies to a workload.
 #[derive(Clone, Debug, Default)]
@@ -16,56 +17,79 @@ pub struct Applicable {
     pub policies: Vec<Arc<Compiled>>,
     /// Policies that it names and that are not here (yet). Nothing may be allowed meanwhile.
     pub missing: Vec<NamespacedName>,
+    /// Policies that it names, that are not here, and that may never come: converted PeerAuthentications after the
+    /// first sync. What they can say is known: peers without identity are refused. That is done meanwhile.
+    pub unsent: Vec<NamespacedName>,
 }
 
-/// All policies, found by key and by scope.
-#[derive(Default)]
+/// All policies.
+#[derive(Clone, Default)]
 pub(super) struct Policies {
-    by_key: HashMap<NamespacedName, Arc<Compiled>>,
-    global: Vec<Arc<Compiled>>,
-    by_namespace: HashMap<Arc<str>, Vec<Arc<Compiled>>>,
+    by_key: Index<PolicyByKey>,
+    by_scope: Index<ByScope>,
+    /// Every policy that there is has been sent once.
+    synced: bool,
+}
+
+/// What istiod calls a PeerAuthentication with port levels that it turned into a policy. A workload may name one that
+/// is never made (control-plane facts, C.4.3, quirks 1 and 2); all that one ever refuses is a peer without identity. The
+/// underscores keep people's policies apart: Kubernetes takes none in a name.
+const CONVERTED: &str = "converted_peer_authentication_";
+
+// === impl Applicable ===
+
+impl Applicable {
+    /// True when a connection need not wait for a policy: none is missing that could matter to a peer with identity,
+    /// or without one.
+    pub fn is_complete(&self, with_identity: bool) -> bool {
+        self.missing.is_empty() && (with_identity || self.unsent.is_empty())
+    }
 }
 
 // === impl Policies ===
 
 impl Policies {
-    /// What is in `before` and has not changed is not compiled again.
-    pub(super) fn build(policies: Vec<Policy>, before: &Self) -> Self {
-        let mut built = Self::default();
-        for policy in policies {
-            let same = before.by_key.get(&policy.key).filter(|compiled| **compiled.policy() == policy);
-            let compiled = same.cloned().unwrap_or_else(|| Arc::new(policy.into()));
-            built.by_key.insert(compiled.key.clone(), compiled);
-        }
-        let mut sorted: Vec<_> = built.by_key.values().collect();
-        sorted.sort_by(|a, b| a.key.cmp(&b.key));
-        for policy in sorted {
-            let list = match policy.scope {
-                Scope::Global => &mut built.global,
-                Scope::Namespace => built.by_namespace.entry(Arc::clone(&policy.key.namespace)).or_default(),
-                Scope::Workload => continue,
-            };
-            list.push(Arc::clone(policy));
-        }
-        built
-    }
-
-    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Compiled>> {
-        self.by_key.values()
-    }
-
-    pub(super) fn applicable(&self, workload: &Workload) -> Applicable {
-        let own = self.by_namespace.get(&workload.namespace);
-        let mut policies: Vec<_> = self.global.iter().chain(own.into_iter().flatten()).cloned().collect();
-        let mut missing = Vec::new();
-        for key in &workload.policies {
-            match self.by_key.get(key) {
-                // One that applies by its scope already is judged once.
-                Some(policy) if policies.iter().any(|p| Arc::ptr_eq(p, policy)) => {}
-                Some(policy) => policies.push(Arc::clone(policy)),
-                None => missing.push(key.clone()),
+    /// One step: policies that come (`Some`) and go. Answers whether anything changed.
+    pub(super) fn change(&mut self, policies: HashMap<NamespacedName, Option<Arc<Compiled>>>) -> bool {
+        let (mut out, mut into) = (Vec::new(), Vec::new());
+        for (key, policy) in policies {
+            let old = self.by_key.first(borrowed(&key));
+            if old.map(Arc::as_ptr) != policy.as_ref().map(Arc::as_ptr) {
+                out.extend(old.cloned());
+                into.extend(policy);
             }
         }
-        Applicable { policies, missing }
+        self.by_key.change(&out, &into);
+        self.by_scope.change(&out, &into);
+        !(out.is_empty() && into.is_empty())
+    }
+
+    /// Answers whether that is news.
+    pub(super) fn set_synced(&mut self) -> bool {
+        !std::mem::replace(&mut self.synced, true)
+    }
+
+    pub(super) fn get(&self, key: &NamespacedName) -> Option<&Arc<Compiled>> {
+        self.by_key.first(borrowed(key))
+    }
+
+    pub(super) fn all(&self) -> All<'_, Compiled> {
+        self.by_key.all()
+    }
+
+    pub(super) fn applicable(&self, workload: &Held) -> Applicable {
+        let scoped = self.by_scope.find(None).chain(self.by_scope.find(Some(&*workload.namespace)));
+        let mut applicable =
+            Applicable { policies: scoped.map(|(policy, _)| Arc::clone(policy)).collect(), ..Applicable::default() };
+        for key in &workload.policies {
+            match self.get(key) {
+                // One that applies by its scope already is judged once.
+                Some(policy) if applicable.policies.iter().any(|p| Arc::ptr_eq(p, policy)) => {}
+                Some(policy) => applicable.policies.push(Arc::clone(policy)),
+                None if self.synced && key.name.starts_with(CONVERTED) => applicable.unsent.push(key.clone()),
+                None => applicable.missing.push(key.clone()),
+            }
+        }
+        applicable
     }
 }

@@ -4,37 +4,55 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use crate::model::name::NamespacedName;
 use crate::model::service::{Service, Visibility};
-use crate::model::workload::Workload;
+
+use super::held::Held;
+use super::index::{All, Index};
+use super::keys::{ByBlock, ByKey, ByVirtualAddress, ServiceByHostname, borrowed};
 
 /// A workload as an endpoint of one service. Two words: a large mesh has one for each pod and service.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    workload: Arc<Workload>,
+    workload: Arc<Held>,
     /// Which of the workload's memberships this is.
     membership: usize,
 }
 
-/// All services. A list under one name or address is in order of preference: those that are canonical first, then by
-/// key, so that every node picks the same.
-#[derive(Default)]
+/// What there is under a service's key.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub key: NamespacedName,
+    /// `None` while only workloads speak of it.
+    service: Option<Arc<Service>>,
+    /// In order of UIDs, healthy or not.
+    endpoints: Arc<[Endpoint]>,
+}
+
+/// All services.
+#[derive(Clone, Default)]
 pub(super) struct Services {
-    by_key: HashMap<NamespacedName, Arc<Service>>,
-    by_hostname: HashMap<Arc<str>, Vec<Arc<Service>>>,
-    /// Network → address → services.
-    at: HashMap<Arc<str>, HashMap<IpAddr, Vec<Arc<Service>>>>,
-    /// Network → blocks of addresses. Few: only a ServiceEntry has one.
-    blocks: HashMap<Arc<str>, Vec<(IpNet, Arc<Service>)>>,
-    endpoints: HashMap<NamespacedName, Vec<Endpoint>>,
+    entries: Index<ByKey>,
+    by_hostname: Index<ServiceByHostname>,
+    at: Index<ByVirtualAddress>,
+    blocks: Index<ByBlock>,
+}
+
+/// What changes under one key.
+#[derive(Default)]
+struct Edit {
+    /// `None`: the service stays as it is.
+    service: Option<Option<Arc<Service>>>,
+    /// UIDs of endpoints that go.
+    gone: Vec<Arc<str>>,
+    /// Endpoints that come. Of one workload several only by its mistake; the first counts.
+    come: Vec<Endpoint>,
 }
 
 // === impl Endpoint ===
 
 impl Endpoint {
-    pub const fn workload(&self) -> &Arc<Workload> {
+    pub const fn workload(&self) -> &Arc<Held> {
         &self.workload
     }
 
@@ -49,68 +67,80 @@ impl Endpoint {
 // === impl Services ===
 
 impl Services {
-    /// `workloads` may come in any order; endpoints are kept in order of UIDs, so that every node has the same list.
-    pub(super) fn build<'a>(services: Vec<Service>, workloads: impl Iterator<Item = &'a Arc<Workload>>) -> Self {
-        let mut built = Self::default();
-        for service in services {
-            built.by_key.insert(service.key(), Arc::new(service));
+    /// One step: services that come (`Some`) and go, and workloads that go and come. Endpoints stay when their service
+    /// goes, and wait for it when it is not here yet.
+    pub(super) fn change(
+        &mut self,
+        services: HashMap<NamespacedName, Option<Arc<Service>>>,
+        gone: &[Arc<Held>],
+        come: &[Arc<Held>],
+    ) {
+        let mut edits = HashMap::<NamespacedName, Edit>::new();
+        for (key, service) in services {
+            edits.entry(key).or_default().service = Some(service);
         }
-        let mut ranked: Vec<_> = built.by_key.iter().collect();
-        ranked.sort_by(|(a, one), (b, other)| (!one.canonical, a).cmp(&(!other.canonical, b)));
-        for (_, service) in ranked {
-            built.by_hostname.entry(Arc::clone(&service.hostname)).or_default().push(Arc::clone(service));
-            for address in &service.addresses {
-                let service = Arc::clone(service);
-                match address.ip() {
-                    Some(ip) => {
-                        let at = built.at.entry(Arc::clone(&address.network)).or_default();
-                        at.entry(ip.to_canonical()).or_default().push(service);
-                    }
-                    None => {
-                        built.blocks.entry(Arc::clone(&address.network)).or_default().push((address.net, service));
-                    }
-                }
+        for workload in gone {
+            for of in &workload.services {
+                edits.entry(of.service.clone()).or_default().gone.push(Arc::clone(&workload.uid));
             }
         }
-        for workload in workloads {
+        for workload in come {
             for (membership, of) in workload.services.iter().enumerate() {
-                // The services' own key: a name is then in memory once, however many endpoints it has.
-                let Some((key, _)) = built.by_key.get_key_value(&of.service) else { continue };
                 let endpoint = Endpoint { workload: Arc::clone(workload), membership };
-                built.endpoints.entry(key.clone()).or_default().push(endpoint);
+                edits.entry(of.service.clone()).or_default().come.push(endpoint);
             }
         }
-        for endpoints in built.endpoints.values_mut() {
-            endpoints.sort_by(|a, b| a.workload.uid.cmp(&b.workload.uid));
-            endpoints.dedup_by(|a, b| a.workload.uid == b.workload.uid);
-            endpoints.shrink_to_fit();
+        let (mut old_entries, mut new_entries) = (Vec::new(), Vec::new());
+        let (mut old_services, mut new_services) = (Vec::new(), Vec::new());
+        for (key, edit) in edits {
+            let old = self.entries.first(borrowed(&key));
+            let held = old.and_then(|old| old.service.as_ref());
+            if let Some(service) = &edit.service
+                && held.map(Arc::as_ptr) != service.as_ref().map(Arc::as_ptr)
+            {
+                old_services.extend(held.cloned());
+                new_services.extend(service.clone());
+            }
+            let new = edit.of(key, old);
+            old_entries.extend(old.cloned());
+            // Nothing is left to remember of a service that is gone and has no endpoints.
+            if new.service.is_some() || !new.endpoints.is_empty() {
+                new_entries.push(Arc::new(new));
+            }
         }
-        built
+        self.entries.change(&old_entries, &new_entries);
+        self.by_hostname.change(&old_services, &new_services);
+        self.at.change(&old_services, &new_services);
+        self.blocks.change(&old_services, &new_services);
     }
 
-    pub(super) fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
-        self.by_key.values()
+    pub(super) fn all(&self) -> All<'_, Service> {
+        // Each has one host name.
+        self.by_hostname.all()
     }
 
     pub(super) fn get(&self, key: &NamespacedName) -> Option<&Arc<Service>> {
-        self.by_key.get(key)
+        self.entries.first(borrowed(key))?.service.as_ref()
     }
 
     pub(super) fn named(&self, hostname: &str, caller: &str) -> Option<&Arc<Service>> {
-        preferred(self.by_hostname.get(hostname)?, Some(caller))
+        preferred(self.by_hostname.find(hostname), Some(caller))
     }
 
     pub(super) fn at(&self, network: &str, address: IpAddr, caller: Option<&str>) -> Option<&Arc<Service>> {
-        let exact = self.at.get(network).and_then(|at| preferred(at.get(&address.to_canonical())?, caller));
-        exact.or_else(|| self.covering(network, address.to_canonical(), caller))
+        let address = address.to_canonical();
+        preferred(self.at.find((network, address)), caller).or_else(|| self.covering(network, address, caller))
     }
 
     /// By namespace, then by the length of the prefix, then by preference.
     fn covering(&self, network: &str, address: IpAddr, caller: Option<&str>) -> Option<&Arc<Service>> {
         let mut best: Option<((bool, u8), &Arc<Service>)> = None;
-        let blocks = self.blocks.get(network)?;
-        for (net, service) in blocks.iter().filter(|(net, service)| net.contains(&address) && is_seen(service, caller))
-        {
+        for (service, number) in self.blocks.find(network) {
+            let block = usize::try_from(number).ok().and_then(|number| service.addresses.get(number));
+            let Some(net) = block.map(|block| block.net) else { continue };
+            if !net.contains(&address) || !is_seen(service, caller) {
+                continue;
+            }
             let rank = (caller == Some(&*service.namespace), net.prefix_len());
             if best.is_none_or(|(held, _)| rank > held) {
                 best = Some((rank, service));
@@ -120,19 +150,70 @@ impl Services {
     }
 
     pub(super) fn endpoints(&self, service: &NamespacedName) -> &[Endpoint] {
-        self.endpoints.get(service).map_or(&[], Vec::as_slice)
+        let entry = self.entries.first(borrowed(service)).filter(|entry| entry.service.is_some());
+        entry.map_or(&[], |entry| &entry.endpoints)
+    }
+
+    /// What the lists of endpoints and what everything else takes, without the services' records.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        let endpoints = self.entries.all().map(|entry| 16 + size_of_val(&*entry.endpoints)).sum();
+        let indices = self.entries.bytes() + self.by_hostname.bytes() + self.at.bytes() + self.blocks.bytes();
+        (endpoints, indices + self.entries.all().len() * (16 + size_of::<Entry>()))
+    }
+
+    pub(super) fn staged(&self) -> impl Iterator<Item = (&NamespacedName, &[Endpoint])> {
+        let waiting = self.entries.all().filter(|entry| entry.service.is_none());
+        waiting.map(|entry| (&entry.key, &*entry.endpoints))
     }
 }
 
 /// The caller's own namespace first, then the order of the list.
-fn preferred<'a>(list: &'a [Arc<Service>], caller: Option<&str>) -> Option<&'a Arc<Service>> {
-    let own = list.iter().find(|service| caller == Some(&*service.namespace));
-    own.or_else(|| list.iter().find(|service| is_seen(service, caller)))
+fn preferred<'a>(
+    list: impl Iterator<Item = (&'a Arc<Service>, u32)>,
+    caller: Option<&str>,
+) -> Option<&'a Arc<Service>> {
+    let mut first = None;
+    for (service, _) in list {
+        if caller == Some(&*service.namespace) {
+            return Some(service);
+        }
+        if first.is_none() && is_seen(service, caller) {
+            first = Some(service);
+        }
+    }
+    first
 }
 
 /// Nobody in particular sees everything.
 fn is_seen(service: &Service, caller: Option<&str>) -> bool {
     service.visibility == Visibility::Public || caller.is_none_or(|namespace| *namespace == *service.namespace)
+}
+
+// === impl Edit ===
+
+impl Edit {
+    /// The entry as it is afterwards.
+    fn of(self, key: NamespacedName, old: Option<&Arc<Entry>>) -> Entry {
+        let Self { service, mut gone, come } = self;
+        let service = service.unwrap_or_else(|| old.and_then(|old| old.service.clone()));
+        let before = old.map(|old| &old.endpoints);
+        let endpoints = match before {
+            Some(before) if gone.is_empty() && come.is_empty() => Arc::clone(before),
+            _ => {
+                gone.sort_unstable();
+                let stays = |endpoint: &&Endpoint| gone.binary_search(&endpoint.workload.uid).is_err();
+                let staying = before.into_iter().flat_map(|before| before.iter()).filter(stays).cloned();
+                let mut endpoints: Vec<_> = staying.chain(come).collect();
+                endpoints.sort_by(|a, b| a.workload.uid.cmp(&b.workload.uid));
+                endpoints.dedup_by(|a, b| a.workload.uid == b.workload.uid);
+                endpoints.into()
+            }
+        };
+        // The names of the record that is there, which are in memory already.
+        let key = service.as_ref().map_or(key, |service| service.key());
+        Entry { key, service, endpoints }
+    }
 }
 
 #[cfg(test)]

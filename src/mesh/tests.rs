@@ -1,11 +1,15 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Policy, Scope};
-use crate::model::service::{Service, VirtualAddress};
-use crate::model::workload::{Tunnel, Workload};
+use crate::model::service::{Balancing, Service, VirtualAddress};
+use crate::model::workload::{ServiceMembership, Tunnel, Workload};
+
+mod steps;
+mod weight;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -164,4 +168,117 @@ async fn a_writer_that_goes_ends_the_wait() {
     let (writer, reader, _) = waiting();
     drop(writer);
     assert_eq!(wait(&reader).await, (false, Duration::ZERO));
+}
+
+fn of_service(uid: &str, address: &str, healthy: bool) -> Workload {
+    let member = ServiceMembership { service: key(), ports: vec![(80, 8080)] };
+    Workload { services: vec![member], healthy, ..workload(uid, address) }
+}
+
+fn key() -> NamespacedName {
+    NamespacedName::new("demo", "s.test")
+}
+
+fn service(accept_unhealthy: bool) -> Service {
+    let balancing = Balancing { accept_unhealthy, ..Balancing::default() };
+    Service { name: "s".into(), namespace: "demo".into(), hostname: "s.test".into(), balancing, ..Service::default() }
+}
+
+/// UIDs of the service's endpoints, and of those that wait for it.
+fn endpoints(reader: &Reader) -> (Vec<String>, Vec<String>) {
+    let view = reader.view();
+    let uids = |endpoints: &[Endpoint]| endpoints.iter().map(|e| e.workload().uid.to_string()).collect::<Vec<_>>();
+    let staged = view.staged().flat_map(|(of, endpoints)| {
+        assert_eq!(*of, key());
+        uids(endpoints)
+    });
+    (uids(view.endpoints(&key())), staged.collect())
+}
+
+#[track_caller]
+fn check_endpoints(reader: &Reader, here: &[&str], staged: &[&str]) {
+    let strings = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(endpoints(reader), (strings(here), strings(staged)));
+}
+
+#[test]
+fn endpoints_wait_for_their_service_and_stay_when_it_goes_or_its_health_policy_changes() {
+    let (mut writer, reader) = channel();
+    let workloads = vec![of_service("b", "10.0.0.2", false), of_service("a", "10.0.0.1", true)];
+    writer.apply(Changes { workloads, ..Changes::default() });
+    check_endpoints(&reader, &[], &["a", "b"]);
+    // The sick one is there whatever the policy says; who chooses looks at its health.
+    for accept in [false, true, false] {
+        writer.apply(Changes { services: vec![service(accept)], ..Changes::default() });
+        check_endpoints(&reader, &["a", "b"], &[]);
+        assert_eq!(reader.view().service(&key()).unwrap().balancing.accept_unhealthy, accept);
+    }
+    writer.apply(Changes { removed: vec![Removed::Service(key())], ..Changes::default() });
+    check_endpoints(&reader, &[], &["a", "b"]);
+    writer.apply(Changes { removed: vec![Removed::Workload("a".into())], ..Changes::default() });
+    check_endpoints(&reader, &[], &["b"]);
+    writer.apply(Changes { services: vec![service(false)], ..Changes::default() });
+    check_endpoints(&reader, &["b"], &[]);
+}
+
+#[tokio::test]
+async fn what_does_not_change_keeps_its_record_and_wakes_nobody() {
+    let (mut writer, reader) = channel();
+    let state = || State {
+        workloads: vec![of_service("a", "10.0.0.1", true), of_service("b", "10.0.0.2", true)],
+        services: vec![service(false)],
+        policies: vec![policy("demo", "p", Scope::Namespace)],
+    };
+    writer.replace(state());
+    let (before, changes) = (reader.view(), reader.changes());
+    writer.replace(state());
+    let State { workloads, services, policies } = state();
+    writer.apply(Changes { workloads, services, policies, removed: vec![Removed::Workload("none".into())] });
+    assert!(!changes.has_changed().unwrap() && Arc::ptr_eq(&before, &reader.view()));
+
+    let mut sick = state();
+    sick.workloads[1].healthy = false;
+    writer.replace(sick);
+    let after = reader.view();
+    let of = |view: &Arc<View>, uid: &str| Arc::clone(view.workload_by_uid(uid).unwrap());
+    assert!(Arc::ptr_eq(&of(&before, "a"), &of(&after, "a")) && !Arc::ptr_eq(&of(&before, "b"), &of(&after, "b")));
+    assert_eq!((after.version(), after.policies_version()), (2, 1));
+    writer.apply(Changes { policies: vec![policy("demo", "q", Scope::Global)], ..Changes::default() });
+    assert_eq!((reader.view().version(), reader.view().policies_version()), (3, 3));
+}
+
+#[test]
+fn of_a_key_that_is_removed_and_given_the_record_counts() {
+    let (mut writer, reader) = channel();
+    writer.stage(Changes { workloads: vec![workload("a", "10.0.0.1")], ..Changes::default() });
+    let removed = vec![Removed::Workload("a".into())];
+    writer.apply(Changes { workloads: vec![workload("a", "10.0.0.2")], removed, ..Changes::default() });
+    let view = reader.view();
+    assert!(view.workload_at("", ip("10.0.0.1")).is_none() && view.workload_at("", ip("10.0.0.2")).is_some());
+    // A part that comes later counts.
+    writer.stage(Changes { workloads: vec![workload("a", "10.0.0.3")], ..Changes::default() });
+    writer.apply(Changes { removed: vec![Removed::Workload("a".into())], ..Changes::default() });
+    assert_eq!(reader.view().workloads().len(), 0);
+}
+
+#[test]
+fn a_converted_peer_authentication_that_never_came_is_told_apart_from_what_is_missing() {
+    let (mut writer, reader) = channel();
+    let converted = NamespacedName::new("demo", "converted_peer_authentication_x");
+    let late = NamespacedName::new("demo", "late");
+    let target = Workload { policies: vec![converted.clone(), late.clone()], ..workload("w", "10.0.0.1") };
+    writer.replace(with(vec![target], Vec::new()));
+    let of = || {
+        let view = reader.view();
+        let found = view.policies_for(view.workload_by_uid("w").unwrap());
+        (found.missing, found.unsent, view.policies_version())
+    };
+    assert_eq!(of(), (vec![converted.clone(), late.clone()], vec![], 0));
+    writer.policies_synced();
+    assert_eq!(of(), (vec![late.clone()], vec![converted.clone()], 2));
+    // Once.
+    writer.policies_synced();
+    assert_eq!(of().2, 2);
+    writer.apply(Changes { policies: vec![policy("demo", &converted.name, Scope::Workload)], ..Changes::default() });
+    assert_eq!(of(), (vec![late], vec![], 3));
 }

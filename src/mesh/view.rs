@@ -1,57 +1,67 @@
 //! A snapshot of the mesh and its look-ups.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::name::NamespacedName;
+use crate::model::policy::Policy;
 use crate::model::service::Service;
-use crate::model::workload::{Tunnel, Workload};
 
-use super::State;
 use super::compiled::Compiled;
+use super::held::Held;
+use super::index::Index;
+use super::keys::{ByAddress, ByHostname, ByUid};
 use super::policies::{Applicable, Policies};
 use super::services::{Endpoint, Services};
+use super::step::Step;
 
-/// The mesh at one moment.
-#[derive(Default)]
+/// The mesh at one moment. A clone shares everything with it.
+#[derive(Clone, Default)]
 pub struct View {
     version: u64,
-    workloads: HashMap<Arc<str>, Arc<Workload>>,
-    /// Network → address → workload. Two levels, so that a look-up needs no owned key.
-    workloads_at: HashMap<Arc<str>, HashMap<IpAddr, Arc<Workload>>>,
-    /// Host name → workloads with it, in order of UIDs. Only those that are no pods have one.
-    workloads_named: HashMap<Arc<str>, Vec<Arc<Workload>>>,
+    policies_version: u64,
+    workloads: Index<ByUid>,
+    workloads_at: Index<ByAddress>,
+    workloads_named: Index<ByHostname>,
     services: Services,
     policies: Policies,
+}
+
+/// What a step did.
+pub(super) struct Changed {
+    pub anything: bool,
+    /// Records that went away.
+    pub gone: usize,
 }
 
 // === impl View ===
 
 impl View {
-    pub(super) fn build(version: u64, state: State, before: &Self) -> Self {
-        let policies = Policies::build(state.policies, &before.policies);
-        let mut view = Self { version, policies, ..Self::default() };
-        for workload in state.workloads {
-            view.workloads.insert(Arc::clone(&workload.uid), Arc::new(workload));
-        }
-        for workload in view.workloads.values().filter(|workload| !workload.host_network) {
-            let at = view.workloads_at.entry(Arc::clone(&workload.network)).or_default();
-            for address in workload.addresses.iter().map(IpAddr::to_canonical) {
-                let holder = at.entry(address).or_insert_with(|| Arc::clone(workload));
-                if precedence(workload) < precedence(holder) {
-                    *holder = Arc::clone(workload);
-                }
+    /// Takes a step, which costs what it changes. The version counts up when anything did.
+    pub(super) fn change(&mut self, step: Step) -> Changed {
+        let Step { workloads, mut services, policies, synced } = step;
+        let (mut out, mut into) = (Vec::new(), Vec::new());
+        for (uid, held) in workloads {
+            let old = self.workloads.first(&uid);
+            if old.map(Arc::as_ptr) != held.as_ref().map(Arc::as_ptr) {
+                out.extend(old.cloned());
+                into.extend(held);
             }
         }
-        for workload in view.workloads.values().filter(|workload| !workload.hostname.is_empty()) {
-            view.workloads_named.entry(Arc::clone(&workload.hostname)).or_default().push(Arc::clone(workload));
+        services.retain(|key, new| self.services.get(key).map(Arc::as_ptr) != new.as_ref().map(Arc::as_ptr));
+        let gone = out.len() + services.keys().filter(|key| self.services.get(key).is_some()).count();
+        let policies = self.policies.change(policies) | (synced && self.policies.set_synced());
+        let same = out.is_empty() && into.is_empty() && services.is_empty() && !policies;
+        let anything = !same || self.version == 0;
+        self.workloads.change(&out, &into);
+        self.workloads_at.change(&out, &into);
+        self.workloads_named.change(&out, &into);
+        self.services.change(services, &out, &into);
+        self.version += u64::from(anything);
+        if policies {
+            self.policies_version = self.version;
         }
-        for named in view.workloads_named.values_mut() {
-            named.sort_by(|a, b| a.uid.cmp(&b.uid));
-        }
-        view.services = Services::build(state.services, view.workloads.values());
-        view
+        Changed { anything, gone }
     }
 
     /// Counts up with every change; 0 is "nothing has arrived yet".
@@ -59,19 +69,26 @@ impl View {
         self.version
     }
 
+    /// The version with which a policy last came, went or changed. While it and a workload's record stay, so does every
+    /// decision about connections to the workload, but for the time of day.
+    pub const fn policies_version(&self) -> u64 {
+        self.policies_version
+    }
+
     /// The workload at an address of a network. Workloads of the host's network are not found: they
     /// share their node's address. Of several, a pod comes first, then one that speaks HBONE.
-    pub fn workload_at(&self, network: &str, address: IpAddr) -> Option<&Arc<Workload>> {
-        self.workloads_at.get(network)?.get(&address.to_canonical())
+    pub fn workload_at(&self, network: &str, address: IpAddr) -> Option<&Arc<Held>> {
+        self.workloads_at.first((network, address.to_canonical()))
     }
 
-    pub fn workload_by_uid(&self, uid: &str) -> Option<&Arc<Workload>> {
-        self.workloads.get(uid)
+    pub fn workload_by_uid(&self, uid: &str) -> Option<&Arc<Held>> {
+        self.workloads.first(uid)
     }
 
-    /// The workload of a namespace with a host name.
-    pub fn workload_named(&self, namespace: &str, hostname: &str) -> Option<&Arc<Workload>> {
-        self.workloads_named.get(hostname)?.iter().find(|workload| *workload.namespace == *namespace)
+    /// The workload of a namespace with a host name; only those that are no pods have one. Of several the first in
+    /// order of UIDs.
+    pub fn workload_named(&self, namespace: &str, hostname: &str) -> Option<&Arc<Held>> {
+        self.workloads_named.first((namespace, hostname))
     }
 
     /// The service with a virtual address of a network, as a caller of the namespace `caller` sees it; `None` sees
@@ -96,9 +113,14 @@ impl View {
         self.services.endpoints(service)
     }
 
+    /// Endpoints whose service is not here: not yet, or not any more. Keys in no order.
+    pub fn staged(&self) -> impl Iterator<Item = (&NamespacedName, &[Endpoint])> {
+        self.services.staged()
+    }
+
     /// All workloads, in no order.
-    pub fn workloads(&self) -> impl ExactSizeIterator<Item = &Arc<Workload>> {
-        self.workloads.values()
+    pub fn workloads(&self) -> impl ExactSizeIterator<Item = &Arc<Held>> {
+        self.workloads.all()
     }
 
     /// All services, in no order.
@@ -107,8 +129,13 @@ impl View {
     }
 
     /// All policies, in no order.
-    pub fn policies(&self) -> impl ExactSizeIterator<Item = &Arc<crate::model::policy::Policy>> {
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = &Arc<Policy>> {
         self.policies.all().map(|compiled| compiled.policy())
+    }
+
+    /// The policy under `<namespace>/<name>`.
+    pub fn policy(&self, key: &NamespacedName) -> Option<&Arc<Compiled>> {
+        self.policies.get(key)
     }
 
     /// All policies as they are judged, in no order.
@@ -116,13 +143,15 @@ impl View {
         self.policies.all()
     }
 
+    /// What finding takes: workloads with their places in services, and services.
+    #[cfg(test)]
+    pub(super) fn index_bytes(&self) -> (usize, usize) {
+        let (endpoints, services) = self.services.bytes();
+        (self.workloads.bytes() + self.workloads_at.bytes() + self.workloads_named.bytes() + endpoints, services)
+    }
+
     /// What applies to connections that arrive at a workload.
-    pub fn policies_for(&self, workload: &Workload) -> Applicable {
+    pub fn policies_for(&self, workload: &Held) -> Applicable {
         self.policies.applicable(workload)
     }
-}
-
-/// Smaller wins. The UID makes it the same on every node and after every change.
-fn precedence(workload: &Workload) -> (bool, bool, &str) {
-    (!workload.uid.contains("//Pod/"), workload.tunnel != Tunnel::Hbone, &workload.uid)
 }

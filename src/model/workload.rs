@@ -7,7 +7,8 @@ use super::gateway::GatewayAddress;
 use super::name::NamespacedName;
 use super::spiffe::Identity;
 
-/// A workload. Field names follow `istio.workload.Workload`, so that nothing is lost on the wire.
+/// A workload as it comes and goes. Field names follow `istio.workload.Workload`, so that nothing is lost on the wire.
+/// The mesh keeps it in a smaller form, `mesh::Held`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Unique in the mesh: `<cluster>//Pod/<namespace>/<name>` for a pod.
@@ -81,7 +82,7 @@ pub enum Tunnel {
 }
 
 /// Where a workload runs. Empty parts are unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Locality {
     pub region: Arc<str>,
     pub zone: Arc<str>,
@@ -89,7 +90,7 @@ pub struct Locality {
 }
 
 /// A workload's place in one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceMembership {
     /// `<namespace>/<hostname>`.
     pub service: NamespacedName,

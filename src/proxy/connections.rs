@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::outcome::Failure;
 use super::relay::Meter;
+use crate::mesh::Held;
 use crate::model::service::Service;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
 
@@ -34,8 +34,8 @@ pub struct Facts {
     pub client_identity: Option<Identity>,
     /// The server's identity where it is proven.
     pub server_identity: Option<Identity>,
-    pub source: Option<Arc<Workload>>,
-    pub target: Option<Arc<Workload>>,
+    pub source: Option<Arc<Held>>,
+    pub target: Option<Arc<Held>>,
     /// The service that it counts for: outbound the one whose address was dialled, inbound see `route::inbound`.
     pub service: Option<Arc<Service>>,
 }

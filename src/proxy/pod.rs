@@ -21,12 +21,11 @@ use super::shared::Shared;
 use super::{inbound, outbound};
 use crate::authz::{self, Decision, Permit, Request};
 use crate::identity::access::PodCert;
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
 use crate::model::ports;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 use crate::runtime::tasks::Tasks;
 use crate::sys::netns::Netns;
 use crate::sys::socket;
@@ -272,7 +271,7 @@ impl PodProxy {
     }
 
     /// This pod's own record in `view`.
-    pub(super) fn workload<'a>(&self, view: &'a View) -> Option<&'a Arc<Workload>> {
+    pub(super) fn workload<'a>(&self, view: &'a View) -> Option<&'a Arc<Held>> {
         let of = |ip: &IpAddr| view.workload_at(&self.shared.config.network, *ip);
         // An address that the mesh gives to somebody else is not ours, whatever the manifest said.
         self.pod
@@ -286,8 +285,10 @@ impl PodProxy {
     pub(super) async fn admit(&self, request: &Request<'_>) -> Result<Permit, Failure> {
         let mut view = self.shared.mesh.view();
         let mut request = *request;
-        if !self.is_known(&view) {
-            view = self.shared.mesh.wait_for(self.shared.config.policy_wait, |view| self.is_known(view)).await;
+        let with_identity = request.peer.is_some();
+        let known = |view: &View| self.is_known(view, with_identity);
+        if !known(&view) {
+            view = self.shared.mesh.wait_for(self.shared.config.policy_wait, known).await;
             request.now = SystemTime::now();
         }
         let decision = self.workload(&view).map(|workload| {
@@ -322,9 +323,9 @@ impl PodProxy {
         }
     }
 
-    /// The mesh knows the pod and every policy that it names.
-    fn is_known(&self, view: &View) -> bool {
-        self.workload(view).is_some_and(|workload| view.policies_for(workload).missing.is_empty())
+    /// The mesh knows the pod and every policy that it names and that matters to such a peer.
+    fn is_known(&self, view: &View, with_identity: bool) -> bool {
+        self.workload(view).is_some_and(|workload| view.policies_for(workload).is_complete(with_identity))
     }
 
     /// Opens a connection from inside the pod's namespace.

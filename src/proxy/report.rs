@@ -10,8 +10,8 @@ use super::outcome::Failure;
 use super::pod::PodProxy;
 use super::relay::Meter;
 use crate::authz::{Observation, Request};
+use crate::mesh::Held;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 use crate::runtime::Pulse;
 use crate::telemetry::access::{self, AccessRecord, Asked, Direction, Party, Road};
 use crate::telemetry::cause::chain;
@@ -171,7 +171,7 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
         Reporter::Source => (up, down),
         Reporter::Destination => (down, up),
     };
-    let party = |address, workload: &Option<Arc<Workload>>, identity: &Option<Identity>| Party {
+    let party = |address, workload: &Option<Arc<Held>>, identity: &Option<Identity>| Party {
         address: Some(address),
         workload: workload.as_ref().map(|w| Arc::clone(&w.name)),
         namespace: workload.as_ref().map(|w| Arc::clone(&w.namespace)),
@@ -236,7 +236,7 @@ fn labels(facts: &Facts) -> TrafficLabels {
     }
 }
 
-fn peer(workload: Option<&Workload>, identity: Option<&Identity>) -> Peer {
+fn peer(workload: Option<&Held>, identity: Option<&Identity>) -> Peer {
     let principal = identity.map(|id| id.to_string().into());
     let Some(workload) = workload else { return Peer { principal, ..Peer::default() } };
     let known = |value: &Arc<str>| (!value.is_empty()).then(|| Arc::clone(value));

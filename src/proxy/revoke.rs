@@ -1,4 +1,7 @@
 //! Live connections under today's policy, and this hour's: what is no longer permitted ends.
+//!
+//! The mesh may change many times a second, and most changes have nothing to do with a pod of this node: one is judged
+//! again only when a policy or its own record changed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,9 +17,10 @@ use crate::mesh::{Compiled, View};
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Which pods are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pods {
-    All,
+#[derive(Clone, Copy)]
+enum Pods<'a> {
+    /// Those for which something is different since this view, under which all were judged.
+    Changed(&'a View),
     /// Those to which a policy with a time condition applies.
     Timed,
 }
@@ -29,6 +33,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 /// As [`run`], with a clock that may be set.
 pub(super) async fn follow(shared: &Shared, stop: CancellationToken, clock: impl Fn() -> SystemTime) {
     let mut changes = shared.mesh.changes();
+    let mut judged = shared.mesh.view();
     loop {
         let pause = pause(&shared.mesh.view(), clock());
         let window = async {
@@ -37,15 +42,20 @@ pub(super) async fn follow(shared: &Shared, stop: CancellationToken, clock: impl
                 None => std::future::pending().await,
             }
         };
-        let pods = tokio::select! {
+        let ended = tokio::select! {
             () = stop.cancelled() => return,
-            changed = changes.changed() => match changed {
-                Ok(()) => Pods::All,
-                Err(_) => return,
-            },
-            () = window => Pods::Timed,
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                // Kept from before the judging, so that what changes during it is different from it.
+                let now = shared.mesh.view();
+                let ended = judge_all(shared, Pods::Changed(&judged), &clock).await;
+                judged = now;
+                ended
+            }
+            () = window => judge_all(shared, Pods::Timed, &clock).await,
         };
-        let ended = judge_all(shared, pods, &clock).await;
         if ended > 0 {
             tracing::info!(ended, "connections ended that policy no longer permits");
         }
@@ -66,14 +76,20 @@ fn has_window(policy: &Compiled) -> bool {
 }
 
 /// Returns how many were ended.
-async fn judge_all(shared: &Shared, pods: Pods, clock: &impl Fn() -> SystemTime) -> usize {
+async fn judge_all(shared: &Shared, pods: Pods<'_>, clock: &impl Fn() -> SystemTime) -> usize {
     let mut ended = 0;
     for pod in shared.local.all() {
         let view = shared.mesh.view();
         // A pod that the mesh has forgotten for a moment loses nothing.
         let Some(workload) = pod.workload(&view) else { continue };
+        if let Pods::Changed(since) = pods
+            && view.policies_version() == since.policies_version()
+            && pod.workload(since).is_some_and(|then| Arc::ptr_eq(then, workload))
+        {
+            continue;
+        }
         let applicable = view.policies_for(workload);
-        if pods == Pods::Timed && !applicable.policies.iter().any(|policy| has_window(policy)) {
+        if matches!(pods, Pods::Timed) && !applicable.policies.iter().any(|policy| has_window(policy)) {
             continue;
         }
         let now = clock();

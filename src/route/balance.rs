@@ -9,9 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::hash;
-use crate::mesh::{Endpoint, View};
+use crate::mesh::{Endpoint, Held, View};
 use crate::model::service::{IpFamilies, Mode, Scope, Service};
-use crate::model::workload::Workload;
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +18,7 @@ pub struct Caller<'a> {
     /// The network of the caller's node.
     pub network: &'a str,
     /// The caller's own record; preferences of locality match nothing without it.
-    pub workload: Option<&'a Workload>,
+    pub workload: Option<&'a Held>,
     /// The address that affinity keeps to.
     pub client: IpAddr,
 }
@@ -53,7 +52,7 @@ pub struct Avoid<'a> {
 /// A chosen endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picked {
-    pub workload: Arc<Workload>,
+    pub workload: Arc<Held>,
     pub port: u16,
     pub at: At,
     /// There are more endpoints that this connection could go to.
@@ -122,7 +121,7 @@ pub fn balance(
 }
 
 /// Where one workload is called when `called` was; `None` when there is no way.
-pub fn address(workload: &Workload, families: IpFamilies, called: IpAddr, network: &str) -> Option<At> {
+pub fn address(workload: &Held, families: IpFamilies, called: IpAddr, network: &str) -> Option<At> {
     if *workload.network != *network {
         return workload.network_gateway.is_some().then_some(At::Gateway);
     }
@@ -139,7 +138,7 @@ pub fn address(workload: &Workload, families: IpFamilies, called: IpAddr, networ
 // === impl EndpointId ===
 
 impl EndpointId {
-    pub fn new(workload: &Workload, port: u16) -> Self {
+    pub fn new(workload: &Held, port: u16) -> Self {
         Self { uid: Arc::clone(&workload.uid), port }
     }
 }
@@ -147,11 +146,11 @@ impl EndpointId {
 // === impl Avoid ===
 
 impl Avoid<'_> {
-    pub(super) fn was_tried(&self, workload: &Workload, port: u16) -> bool {
+    pub(super) fn was_tried(&self, workload: &Held, port: u16) -> bool {
         self.tried.iter().any(|tried| tried.port == port && tried.uid == workload.uid)
     }
 
-    fn is_aside(&self, workload: &Workload, port: u16) -> bool {
+    fn is_aside(&self, workload: &Held, port: u16) -> bool {
         !self.aside.is_empty() && self.aside.contains(&EndpointId::new(workload, port))
     }
 }
@@ -164,7 +163,7 @@ struct Choice<'a> {
 }
 
 struct Eligible<'a> {
-    workload: &'a Arc<Workload>,
+    workload: &'a Arc<Held>,
     port: u16,
     at: At,
     tier: Tier,
@@ -214,7 +213,7 @@ impl Choice<'_> {
 
     /// How many of the preferred scopes caller and endpoint share before the first that they do not, and the rank that
     /// follows. Where the network comes first it outranks all others together, and a mismatch of it ends nothing.
-    fn rank(&self, workload: &Workload) -> (usize, usize) {
+    fn rank(&self, workload: &Held) -> (usize, usize) {
         let scopes = &self.service.balancing.preference;
         let (mut matches, mut extra) = (0, 0);
         for (place, scope) in scopes.iter().enumerate() {
@@ -229,11 +228,11 @@ impl Choice<'_> {
         (matches, matches + extra)
     }
 
-    fn shares(&self, scope: Scope, endpoint: &Workload) -> bool {
+    fn shares(&self, scope: Scope, endpoint: &Held) -> bool {
         if scope == Scope::Network {
             return *endpoint.network == *self.caller.network;
         }
-        let part = |of: &Workload| match scope {
+        let part = |of: &Held| match scope {
             Scope::Region => Arc::clone(&of.locality.region),
             Scope::Zone => Arc::clone(&of.locality.zone),
             Scope::Subzone => Arc::clone(&of.locality.subzone),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::waypoint;
 use crate::hbone::authority::Authority;
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::gateway::GatewayAddress;
 use crate::model::ports;
 use crate::model::service::{Service, VirtualAddress};
-use crate::model::workload::{ApplicationTunnel, Workload};
+use crate::model::workload::ApplicationTunnel;
 
 /// The answer for an arriving connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Arrival<'a> {
     /// The network that the node is on.
     pub network: &'a str,
     /// The pod's own record.
-    pub workload: Option<&'a Workload>,
+    pub workload: Option<&'a Held>,
 }
 
 /// Judges the destination `to` of a connection that arrived at the pod with `addresses` without a tunnel.
@@ -105,7 +105,7 @@ pub fn tunnelled(arrival: &Arrival<'_>, view: &View) -> Inbound {
 
 /// The service that an arriving connection counts for: the one whose name its sender gives, if the workload is an
 /// endpoint of it, or else the first that leads to `port`. Good for labels and for nothing else.
-pub fn service_of(workload: &Workload, host: Option<&str>, port: u16, view: &View) -> Option<Arc<Service>> {
+pub fn service_of(workload: &Held, host: Option<&str>, port: u16, view: &View) -> Option<Arc<Service>> {
     let services = || workload.services.iter().filter_map(|of| Some((of, view.service(&of.service)?)));
     let named = host.and_then(|host| services().find(|(_, service)| *service.hostname == *host));
     let leads = || {
@@ -117,7 +117,7 @@ pub fn service_of(workload: &Workload, host: Option<&str>, port: u16, view: &Vie
 }
 
 /// Whether what is at `ip` has the workload as its waypoint.
-fn is_waypoint_of(workload: &Workload, ip: IpAddr, network: &str, view: &View) -> bool {
+fn is_waypoint_of(workload: &Held, ip: IpAddr, network: &str, view: &View) -> bool {
     let is = |waypoint: &GatewayAddress| waypoint::is_endpoint(waypoint, view, |one| one.uid == workload.uid);
     let target = view.workload_at(network, ip).and_then(|target| target.waypoint.as_ref());
     let service = view.service_at(network, ip, None);
@@ -127,7 +127,7 @@ fn is_waypoint_of(workload: &Workload, ip: IpAddr, network: &str, view: &View) -
 }
 
 /// The service with this host name that the workload is an endpoint or the waypoint of, and the port that is meant.
-fn endpoint_of<'a>(workload: &Workload, host: &str, port: u16, view: &'a View) -> Option<(&'a Service, u16)> {
+fn endpoint_of<'a>(workload: &Held, host: &str, port: u16, view: &'a View) -> Option<(&'a Service, u16)> {
     let service = view.service_named(host, &workload.namespace)?;
     let key = service.key();
     let member = workload.services.iter().find(|of| of.service == key);

@@ -7,12 +7,12 @@ use super::balance::{At, Avoid, Caller, EndpointId, Nothing, Picked, Wanted, add
 use super::gateway::{self, Beyond};
 use super::waypoint::{self, Purpose, Unresolved};
 use super::{hash, waypoint::expected};
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::gateway::GatewayAddress;
 use crate::model::ports;
 use crate::model::service::{IpFamilies, Mode, Service};
 use crate::model::spiffe::Identity;
-use crate::model::workload::{Tunnel, Workload};
+use crate::model::workload::Tunnel;
 
 /// What is known of a captured connection.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct Facts<'a> {
     /// Who the pod is, by its enrolment.
     pub identity: &'a Identity,
     /// The pod's own record.
-    pub source: Option<&'a Workload>,
+    pub source: Option<&'a Held>,
     /// The address that the application's socket has. An application may bind any that its namespace has; a tunnel
     /// is dialled from the pod's own whatever it chose.
     pub client: IpAddr,
@@ -70,7 +70,7 @@ pub enum Route {
 pub struct Target {
     /// Where the application, or the waypoint's listener, is. Port 0 and no address where only a name is known.
     pub at: SocketAddr,
-    pub workload: Arc<Workload>,
+    pub workload: Arc<Held>,
     pub id: EndpointId,
     /// There are more endpoints to try when this one fails.
     pub others: bool,
@@ -160,7 +160,7 @@ struct Attempt<'a> {
 // === impl Attempt ===
 
 impl Attempt<'_> {
-    fn to_workload(&self, workload: &Arc<Workload>) -> Result<Route, Refusal> {
+    fn to_workload(&self, workload: &Arc<Held>) -> Result<Route, Refusal> {
         let Facts { destination, network, .. } = *self.facts;
         let at = address(workload, IpFamilies::Automatic, destination.ip(), network).ok_or(Refusal::NoAddress)?;
         let picked = Picked { workload: Arc::clone(workload), port: destination.port(), at, others: false };
@@ -308,7 +308,7 @@ impl Attempt<'_> {
 
     /// A pod's own listeners are only ever called by proxies. A port of that number outside of the mesh belongs to
     /// somebody else and is none of our business.
-    fn not_ours(&self, workload: &Workload, at: SocketAddr) -> Result<(), Refusal> {
+    fn not_ours(&self, workload: &Held, at: SocketAddr) -> Result<(), Refusal> {
         let in_mesh = workload.tunnel == Tunnel::Hbone;
         let ours = ports::is_ours(at.port()) && (in_mesh || at.ip().is_loopback());
         if ours || at == self.facts.listener { Err(Refusal::Loop) } else { Ok(()) }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::balance::{Avoid, Caller, Picked, Wanted, address, balance};
 use super::hash;
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::service::{IpFamilies, Service};
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 
 /// A waypoint or gateway that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub enum Unresolved {
 /// What a reference means.
 enum Referent<'a> {
     Service(&'a Arc<Service>),
-    Workload(&'a Arc<Workload>),
+    Workload(&'a Arc<Held>),
 }
 
 /// The waypoint of a call to the service: by weight where there are several, `None` where there is none.
@@ -97,7 +96,7 @@ pub fn is_from(waypoint: &GatewayAddress, view: &View, identity: &Identity, own:
 }
 
 /// Whether the waypoint is a workload, or has an endpoint, that `is` says yes to.
-pub fn is_endpoint(waypoint: &GatewayAddress, view: &View, is: impl Fn(&Workload) -> bool) -> bool {
+pub fn is_endpoint(waypoint: &GatewayAddress, view: &View, is: impl Fn(&Held) -> bool) -> bool {
     match referent(waypoint, view) {
         Some(Referent::Service(service)) => view.endpoints(&service.key()).iter().any(|e| is(e.workload())),
         Some(Referent::Workload(workload)) => is(workload),
@@ -106,7 +105,7 @@ pub fn is_endpoint(waypoint: &GatewayAddress, view: &View, is: impl Fn(&Workload
 }
 
 /// The identities that the server at `workload` may prove: its own, and those that the service names.
-pub(super) fn expected(named: &[Identity], workload: &Workload) -> Vec<Identity> {
+pub(super) fn expected(named: &[Identity], workload: &Held) -> Vec<Identity> {
     let mut expected = vec![workload.identity()];
     expected.extend(named.iter().filter(|name| **name != expected[0]).cloned().collect::<Vec<_>>());
     expected

@@ -18,9 +18,8 @@ use culvert::authz::{Decision, Observation, Request, evaluate, observe};
 use culvert::control::index::Index;
 use culvert::control::manifests;
 use culvert::control::project::{Projection, Settings, project};
-use culvert::mesh::{self, Reader, State, View};
+use culvert::mesh::{self, Held, Reader, State, View};
 use culvert::model::spiffe::Identity;
-use culvert::model::workload::Workload;
 use serde::Deserialize;
 
 /// The table may grow; a table that lost its rows would pass without saying so.
@@ -221,7 +220,7 @@ fn structures(place: &str, case: &Case, projection: &Projection, failures: &mut 
 }
 
 /// The pod of a row, and where it is called.
-fn called<'a>(view: &'a View, row: &Row) -> Result<(&'a Workload, SocketAddr), String> {
+fn called<'a>(view: &'a View, row: &Row) -> Result<(&'a Held, SocketAddr), String> {
     let uid = format!("Kubernetes//Pod/{}", row.to);
     let pod = view.workload_by_uid(&uid).ok_or_else(|| format!("there is no pod {}", row.to))?;
     let address = row.dst.unwrap_or(pod.addresses[0]);

@@ -8,9 +8,9 @@ use super::question::Question;
 use super::report::{Report, report};
 use super::resolve::{Called, Calling, Unanswered, both};
 use crate::authz::Request;
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::ports;
-use crate::model::workload::{Tunnel, Workload};
+use crate::model::workload::Tunnel;
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) 
     })
 }
 
-fn name(workload: &Workload) -> String {
+fn name(workload: &Held) -> String {
     format!("{}/{}", workload.namespace, workload.name)
 }
 
@@ -97,6 +97,7 @@ fn unjudged(allowed: bool, reason: &str, detail: &str) -> Report {
         rule: None,
         detail: detail.to_owned(),
         missing: Vec::new(),
+        unsent: Vec::new(),
         policies: Vec::new(),
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authz::explain::{Attribute, actual, attribute, closest, failing_fields, is_set, nearest, wanted};
 use crate::authz::matcher::{FIELDS, Facts, Field};
-use crate::authz::{Decision, Request, evaluate};
+use crate::authz::{Decision, Reason, Request, evaluate};
 use crate::mesh::{Applicable, Compiled};
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Group, Match, Scope};
@@ -27,6 +27,10 @@ pub struct Report {
     pub detail: String,
     /// Policies that the workload names and that have not arrived; with one of them nothing is allowed.
     pub missing: Vec<String>,
+    /// Policies that the workload names and that were never sent, though all were: converted PeerAuthentications. With
+    /// one of them no peer without identity is allowed.
+    #[serde(default)]
+    pub unsent: Vec<String>,
     /// DENY first, then ALLOW, each in the order in which they are tried; then those that decide nothing.
     pub policies: Vec<Considered>,
 }
@@ -91,8 +95,8 @@ pub fn report(request: &Request<'_>, applicable: &Applicable) -> Report {
         }
         Decision::Deny(denial) => (denial.reason().as_str(), denial.policy(), denial.rule(), denial.to_string()),
     };
-    // Nobody is asked while one is missing, so none of those that are here has decided.
-    let decider = policy.as_ref().filter(|_| applicable.missing.is_empty());
+    // One that is missing is not among those that are here.
+    let decider = policy.as_ref().filter(|_| reason != Reason::MissingPolicy.as_str());
     let enforced = || applicable.policies.iter().filter(|policy| policy.is_enforced());
     let with = |action| enforced().filter(move |policy| policy.action == action);
     let observers = applicable.policies.iter().filter(|policy| !policy.is_enforced());
@@ -103,6 +107,7 @@ pub fn report(request: &Request<'_>, applicable: &Applicable) -> Report {
         rule,
         detail,
         missing: applicable.missing.iter().map(ToString::to_string).collect(),
+        unsent: applicable.unsent.iter().map(ToString::to_string).collect(),
         policies: policies.map(|policy| considered(request, policy, decider)).collect(),
         policy: policy.map(|key| key.to_string()),
     }

@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::question::{Callee, Caller};
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::name::NamespacedName;
 use crate::model::nearest::near;
 use crate::model::spiffe::Identity;
-use crate::model::workload::{Tunnel, Workload};
+use crate::model::workload::Tunnel;
 
 /// Why a question has no answer in this mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Unanswered {
 /// The caller as policy will see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Calling {
-    pub workload: Option<Arc<Workload>>,
+    pub workload: Option<Arc<Held>>,
     pub identity: Option<Identity>,
     pub address: IpAddr,
     /// What a person should know about how it was found.
@@ -41,7 +41,7 @@ pub(super) struct Calling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Called {
     /// `None` for an address that the mesh knows nothing of.
-    pub workload: Option<Arc<Workload>>,
+    pub workload: Option<Arc<Held>>,
     pub address: SocketAddr,
 }
 
@@ -102,7 +102,7 @@ fn calling(
     view: &View,
     to: &[SocketAddr],
 ) -> Result<(Calling, Vec<IpAddr>), Unanswered> {
-    let of = |workload: Option<Arc<Workload>>, identity, notes| Calling {
+    let of = |workload: Option<Arc<Held>>, identity, notes| Calling {
         workload,
         identity,
         address: IpAddr::from([0, 0, 0, 0]),
@@ -115,7 +115,7 @@ fn calling(
                 Tunnel::Hbone => (Some(workload.identity()), Vec::new()),
                 Tunnel::None => (None, vec![format!("{pod} is outside of the mesh: it calls in plaintext")]),
             };
-            let addresses = workload.addresses.clone();
+            let addresses = workload.addresses.to_vec();
             Ok((of(Some(workload), identity, notes), addresses))
         }
         Caller::Address(ip) => {
@@ -129,12 +129,12 @@ fn calling(
             Ok((of(workload, None, note.into_iter().collect()), vec![ip]))
         }
         Caller::ServiceAccount { account, address } => {
-            let has = |workload: &&Arc<Workload>| {
+            let has = |workload: &&Arc<Held>| {
                 workload.tunnel == Tunnel::Hbone
                     && workload.namespace == account.namespace
                     && workload.service_account == account.name
             };
-            let fits = |workload: &&Arc<Workload>| {
+            let fits = |workload: &&Arc<Held>| {
                 workload.addresses.iter().any(|ip| to.iter().any(|to| to.is_ipv4() == ip.is_ipv4()))
             };
             let mut pods: Vec<_> = view.workloads().filter(has).collect();
@@ -171,14 +171,14 @@ fn calling(
                     pod.namespace, pod.name
                 ));
             }
-            let addresses = pod.addresses.clone();
+            let addresses = pod.addresses.to_vec();
             Ok((of(Some(Arc::clone(pod)), Some(identity), notes), addresses))
         }
     }
 }
 
 /// The pod of a name; of several clusters' the first.
-fn named(pod: &NamespacedName, view: &View) -> Result<Arc<Workload>, Unanswered> {
+fn named(pod: &NamespacedName, view: &View) -> Result<Arc<Held>, Unanswered> {
     let same = view.workloads().filter(|w| w.namespace == pod.namespace && w.name == pod.name);
     if let Some(found) = same.min_by(|a, b| a.uid.cmp(&b.uid)) {
         return Ok(Arc::clone(found));

@@ -28,6 +28,7 @@ fn answer() -> Answer {
             rule: Some(0),
             detail: "no ALLOW\u{1b}[2J policy admits it".into(),
             missing: vec!["demo/late".into()],
+            unsent: vec!["demo/never".into()],
             policies: vec![
                 considered("demo/no", "DENY", Standing::Silent, None, vec![]),
                 considered(
@@ -51,12 +52,13 @@ fn an_answer_for_a_person() {
 demo/near (10.0.0.1, no identity: plaintext) → 10.0.0.2:80
 DENIED: no ALLOW?[2J policy admits it
 
-policy     action  scope     standing   rule  clause  why
-demo/late  ?       workload  missing    ?     ?       it has not arrived
-demo/no    DENY    workload  no match   -     -       it has no rule, so it never fires
-demo/only  ALLOW   workload  nearest    0     0       wants port 81: the port is 80
-                                              0       never matches
-demo/all   ALLOW   workload  fires too  0     -       it covers every connection
+policy      action  scope     standing   rule  clause  why
+demo/late   ?       workload  missing    ?     ?       it has not arrived
+demo/never  ?       workload  unsent     ?     ?       it never came: no peer without identity
+demo/no     DENY    workload  no match   -     -       it has no rule, so it never fires
+demo/only   ALLOW   workload  nearest    0     0       wants port 81: the port is 80
+                                               0       never matches
+demo/all    ALLOW   workload  fires too  0     -       it covers every connection
 note: demo/near is outside
 ";
     assert_eq!(text, expected);

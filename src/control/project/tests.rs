@@ -235,7 +235,7 @@ fn a_time_zone_that_nobody_knows_errs_to_the_safe_side() {
         let (mut writer, reader) = mesh::channel();
         let target = Workload { uid: "w".into(), namespace: "d".into(), ..Workload::default() };
         writer.replace(State { policies: projection.policies, ..State::default() });
-        let applicable = reader.view().policies_for(&target);
+        let applicable = reader.view().policies_for(&target.clone().into());
         let destination = SocketAddr::from(([10, 0, 0, 1], 80));
         let request = Request { peer: None, source: destination.ip(), destination, now: std::time::UNIX_EPOCH };
         let decision = evaluate(&request, &applicable);
@@ -282,7 +282,7 @@ proptest! {
         let target = projection.workloads[0].clone();
         let (mut writer, reader) = mesh::channel();
         writer.replace(State { workloads: projection.workloads, services: Vec::new(), policies: projection.policies });
-        let applicable = reader.view().policies_for(&target);
+        let applicable = reader.view().policies_for(&target.clone().into());
         prop_assert!(applicable.missing.is_empty(), "{:?}", applicable.missing);
         let peer = Identity::new("any", "x", "y");
         for port in 0..6_u16 {

@@ -14,9 +14,9 @@ use crate::authz::Request;
 use crate::hbone::authority::Authority;
 use crate::hbone::headers::{Baggage, WorkloadKind};
 use crate::hbone::server::{Connection, Incoming, Refusal};
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::spiffe::Identity;
-use crate::model::workload::{Kind, Workload};
+use crate::model::workload::Kind;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{PodProxy, handshakes};
@@ -182,7 +182,7 @@ async fn dial(
     Ok((pod.dial_app(permit, here.dial, source).await?, here))
 }
 
-async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>>, own: Option<&Workload>, open: Open) {
+async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>>, own: Option<&Held>, open: Open) {
     let connection = Arc::clone(open.connection());
     let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
         return open.close(Err(&Failure::Abandoned), true);
@@ -202,7 +202,7 @@ async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>
 }
 
 /// What a workload says of itself in `baggage`.
-pub(in crate::proxy) fn baggage(workload: &Workload) -> Baggage {
+pub(in crate::proxy) fn baggage(workload: &Held) -> Baggage {
     Baggage {
         cluster: Arc::clone(&workload.cluster),
         namespace: Arc::clone(&workload.namespace),

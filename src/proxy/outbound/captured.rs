@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::attempts::{self, Far, Given, Opened};
 use super::{express, plain, tunnel};
-use crate::model::workload::Workload;
+use crate::mesh::Held;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::Failure;
 use crate::proxy::pod::PodProxy;
@@ -33,7 +33,7 @@ pub(super) struct Captured {
 pub(super) struct Attempted {
     pub(super) decision: Decision,
     /// The pod's own record.
-    pub(super) source: Option<Arc<Workload>>,
+    pub(super) source: Option<Arc<Held>>,
 }
 
 /// Carries one captured connection to its end.

@@ -7,6 +7,7 @@ use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::mesh;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope};
 use crate::model::schedule::TimeRange;
+use crate::model::workload::Workload;
 use crate::proxy::connections::{Connection, Facts};
 use crate::proxy::flows::{self, Flows};
 use crate::proxy::outbound::TunnelConfig;

@@ -255,7 +255,7 @@ impl Seen {
         let view = self.shared.mesh.view();
         let mut workloads: Vec<_> = view.workloads().cloned().collect();
         workloads.sort_by(|a, b| a.uid.cmp(&b.uid));
-        let one = |workload: &Arc<crate::model::workload::Workload>| {
+        let one = |workload: &Arc<crate::mesh::Held>| {
             json!({
                 "uid": &*workload.uid,
                 "name": &*workload.name,

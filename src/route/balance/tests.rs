@@ -5,7 +5,7 @@ use crate::mesh::{self, State};
 use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::name::NamespacedName;
 use crate::model::service::{Affinity, Balancing, ServicePort};
-use crate::model::workload::{ApplicationTunnel, ServiceMembership};
+use crate::model::workload::{ApplicationTunnel, ServiceMembership, Workload};
 
 const ROUNDS: u64 = 20_000;
 
@@ -46,7 +46,7 @@ fn at(number: u8, place: &str) -> Workload {
 struct Case {
     service: Service,
     workloads: Vec<Workload>,
-    caller: Workload,
+    caller: Held,
     client: IpAddr,
     tried: Vec<EndpointId>,
     aside: HashSet<EndpointId>,
@@ -58,7 +58,7 @@ impl Case {
         Self {
             service: service(balancing),
             workloads,
-            caller: at(200, "r1/z1/n1"),
+            caller: at(200, "r1/z1/n1").into(),
             client: "10.0.0.200".parse().unwrap(),
             tried: Vec::new(),
             aside: HashSet::new(),
@@ -175,7 +175,7 @@ fn what_is_preferred_is_ranked_scope_by_scope() {
     aside.only(&["e1"]);
     // Two empty values are equal.
     let mut empty = Case::new(near(Mode::Strict, &[Scope::Subzone]), vec![at(1, "x")]);
-    empty.caller = Workload::default();
+    empty.caller = Workload::default().into();
     empty.only(&["e1"]);
 }
 
@@ -192,7 +192,8 @@ fn a_network_outranks_whatever_comes_after_it() {
         let case = Case::new(near(Mode::Failover, scopes), Vec::new());
         let caller = Caller { network: "", workload: Some(&case.caller), client: case.client };
         let avoid = Avoid { tried: &[], aside: &HashSet::new() };
-        Choice { service: &case.service, caller: &caller, wanted: &case.wanted, avoid: &avoid }.rank(workload)
+        Choice { service: &case.service, caller: &caller, wanted: &case.wanted, avoid: &avoid }
+            .rank(&workload.clone().into())
     };
     for (workload, expect) in [
         (at(1, "r1/z1"), (3, 5)),
@@ -299,6 +300,6 @@ fn an_endpoint_is_called_in_the_callers_family() {
         (named(), IpFamilies::Ipv4Only, "10.96.0.1", Some(At::Name("x.test".into()))),
         (Workload { addresses: Vec::new(), ..at(1, "") }, IpFamilies::Dual, "10.96.0.1", None),
     ] {
-        assert_eq!(address(&workload, families, called.parse().unwrap(), ""), expect, "{called} {families:?}");
+        assert_eq!(address(&workload.into(), families, called.parse().unwrap(), ""), expect, "{called} {families:?}");
     }
 }

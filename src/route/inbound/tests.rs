@@ -3,7 +3,7 @@ use crate::mesh::{self, State};
 use crate::model::gateway::GatewayDestination;
 use crate::model::name::NamespacedName;
 use crate::model::service::ServicePort;
-use crate::model::workload::ServiceMembership;
+use crate::model::workload::{ServiceMembership, Workload};
 
 fn here(to: &str) -> Inbound {
     let to = to.parse().unwrap();

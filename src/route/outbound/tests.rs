@@ -7,7 +7,7 @@ use crate::mesh::{self, State};
 use crate::model::gateway::GatewayDestination;
 use crate::model::name::NamespacedName;
 use crate::model::service::{Balancing, ServicePort, VirtualAddress, Visibility};
-use crate::model::workload::{ApplicationTunnel, ServiceMembership};
+use crate::model::workload::{ApplicationTunnel, ServiceMembership, Workload};
 
 const OWN: &str = "10.0.0.7";
 
@@ -444,7 +444,7 @@ proptest! {
     #[test]
     fn a_service_is_never_gone_round(state in any_state(), tried in 0usize..6, random in any::<u64>(), near: bool) {
         let tried: Vec<_> = state.workloads.iter().filter(|w| w.name.starts_with('e')).take(tried)
-            .map(|w| EndpointId::new(w, 8080)).collect();
+            .map(|w| EndpointId::new(&w.clone().into(), 8080)).collect();
         let aside = HashSet::new();
         let from = From { here: if near { &["e0", "e1", "e2"] } else { &[] }, ..CLIENT };
         let decision = decide(&state, from, "10.96.0.1:80", &Avoid { tried: &tried, aside: &aside }, random);

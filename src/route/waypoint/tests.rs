@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use super::*;
 use crate::mesh::{self, State};
 use crate::model::name::NamespacedName;
+use crate::model::workload::Workload;
 
 fn at(ip: &str) -> GatewayAddress {
     let destination = GatewayDestination::Address { network: "".into(), ip: ip.parse().unwrap() };

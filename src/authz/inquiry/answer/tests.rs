@@ -5,6 +5,7 @@ use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope, StringMatch};
 use crate::model::service::{Service, VirtualAddress};
+use crate::model::workload::Workload;
 
 fn workload(name: &str, account: &str, tunnel: Tunnel, addresses: &[&str]) -> Workload {
     Workload {

@@ -128,7 +128,7 @@ fn policy(action: Action, groups: Vec<Group>) -> Policy {
 
 fn is_allowed(policies: Vec<Policy>, request: &Request<'_>) -> bool {
     let policies = policies.into_iter().map(|policy| Arc::new(policy.into())).collect();
-    evaluate(request, &Applicable { policies, missing: Vec::new() }).is_allow()
+    evaluate(request, &Applicable { policies, ..Applicable::default() }).is_allow()
 }
 
 /// What a request is made of.

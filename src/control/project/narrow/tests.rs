@@ -51,7 +51,7 @@ fn allows(rule: &Rule, port: u16) -> bool {
 
 fn is_allowed(action: Action, groups: Vec<Group>, port: u16) -> bool {
     let policy = Policy::new(NamespacedName::new("a", "b"), Scope::Namespace, action, groups);
-    let applicable = Applicable { policies: vec![Arc::new(policy.into())], missing: Vec::new() };
+    let applicable = Applicable { policies: vec![Arc::new(policy.into())], ..Applicable::default() };
     let address = [10, 0, 0, 1].into();
     let request =
         Request { peer: None, source: address, destination: (address, port).into(), now: std::time::UNIX_EPOCH };

@@ -170,7 +170,7 @@ proptest! {
         let target = projection.workloads.iter().find(|w| &*w.name == "a").unwrap().clone();
         let (mut writer, reader) = mesh::channel();
         writer.replace(State { workloads: projection.workloads, services: Vec::new(), policies: projection.policies });
-        let applicable = reader.view().policies_for(&target);
+        let applicable = reader.view().policies_for(&target.clone().into());
         let others = [None, Some(Identity::new("cluster.local", "d", "x")), Some(Identity::new("cluster.local", "e", "wp"))];
         for (port, peer, source) in [80, 81, 82].iter().flat_map(|port| {
             let sources = [[10, 9, 9, 9], [192, 0, 2, 1]].map(IpAddr::from);

@@ -14,7 +14,7 @@ fn admitted(projection: &Projection, name: &str) -> Vec<&'static str> {
     let Projection { workloads, services, policies, .. } = projection.clone();
     let target = workloads.iter().find(|w| &*w.name == name).unwrap().clone();
     writer.replace(State { workloads, services, policies });
-    let applicable = reader.view().policies_for(&target);
+    let applicable = reader.view().policies_for(&target.clone().into());
     assert!(applicable.missing.is_empty(), "{:?}", applicable.missing);
     let source = IpAddr::from([10, 9, 9, 9]);
     let may = |peer: Option<&Identity>| {
