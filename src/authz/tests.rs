@@ -304,3 +304,51 @@ proptest! {
         prop_assert_eq!(principal_matches(&m, &p), m.matches(&p.principal().to_string()));
     }
 }
+
+#[test]
+fn what_is_certain_goes_before_what_is_missing() {
+    let peer = Identity::new("td", "demo", "client");
+    let everyone = || vec![vec![]];
+    let nobody = Vec::new;
+    let key = |name: &str| vec![NamespacedName::new("ns", name)];
+    let allow = || policy("allow", Action::Allow, everyone());
+    let none = || policy("none", Action::Allow, nobody());
+    let deny = || policy("deny", Action::Deny, everyone());
+    let silent = || policy("silent", Action::Deny, nobody());
+    // Policies; whether one is missing, whether one was never sent; what a peer with and one without identity get.
+    type Row = (Vec<Policy>, bool, bool, Result<(), Reason>, Result<(), Reason>);
+    let missing = || Err(Reason::MissingPolicy);
+    let table: Vec<Row> = vec![
+        (vec![], false, false, Ok(()), Ok(())),
+        (vec![], true, false, missing(), missing()),
+        (vec![], false, true, Ok(()), missing()),
+        (vec![], true, true, missing(), missing()),
+        (vec![allow()], false, true, Ok(()), missing()),
+        (vec![allow()], true, false, missing(), missing()),
+        (vec![silent(), allow()], false, true, Ok(()), missing()),
+        // Certain, whatever comes: these end what lives.
+        (vec![deny()], true, true, Err(Reason::Denied), Err(Reason::Denied)),
+        (vec![allow(), deny()], true, false, Err(Reason::Denied), Err(Reason::Denied)),
+        (vec![none()], false, true, Err(Reason::NoneAllowed), Err(Reason::NoneAllowed)),
+        // What is missing may be what allows it.
+        (vec![none()], true, false, missing(), missing()),
+    ];
+    for (policies, late, never, with, without) in table {
+        let names: Vec<_> = policies.iter().map(|p| p.key.to_string()).collect();
+        let mut all = applicable(policies);
+        all.missing = if late { key("late") } else { Vec::new() };
+        all.unsent = if never { key("never") } else { Vec::new() };
+        for (peer, expect) in [(Some(&peer), with), (None, without)] {
+            let found = match evaluate(&request(peer, "10.0.0.1", "10.0.0.2:80"), &all) {
+                Decision::Allow(_) => Ok(()),
+                Decision::Deny(denial) => Err(denial.reason()),
+            };
+            assert_eq!(found, expect, "{names:?} missing {late} unsent {never} for {peer:?}");
+            assert_eq!(all.is_complete(peer.is_some()), !late && (!never || peer.is_some()));
+        }
+    }
+    let unsent = Applicable { unsent: key("converted_peer_authentication_x"), ..Applicable::default() };
+    let text = "the policy ns/converted_peer_authentication_x applies here and was never sent; until it is, no peer \
+                without identity is allowed (plaintext)";
+    check_denied(&unsent, &request(None, "10.0.0.1", "10.0.0.2:80"), Reason::MissingPolicy, text);
+}

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::outcome::Failure;
 use super::shared::Shared;
 use crate::authz::{self, Decision, Reason, Request};
-use crate::mesh::{Compiled, View};
+use crate::mesh::{Compiled, Held, View};
 
 /// The longest sleep while policies have time conditions: somebody may set the clock.
 const LOOK: Duration = Duration::from_secs(60);
@@ -75,6 +75,11 @@ fn has_window(policy: &Compiled) -> bool {
     policy.is_timed() && policy.is_enforced()
 }
 
+/// True when every connection to a workload is decided as before, but for the time of day.
+fn is_as_before(now: &View, workload: &Arc<Held>, before: &View, then: Option<&Arc<Held>>) -> bool {
+    now.policies_version() == before.policies_version() && then.is_some_and(|then| Arc::ptr_eq(then, workload))
+}
+
 /// Returns how many were ended.
 async fn judge_all(shared: &Shared, pods: Pods<'_>, clock: &impl Fn() -> SystemTime) -> usize {
     let mut ended = 0;
@@ -83,8 +88,7 @@ async fn judge_all(shared: &Shared, pods: Pods<'_>, clock: &impl Fn() -> SystemT
         // A pod that the mesh has forgotten for a moment loses nothing.
         let Some(workload) = pod.workload(&view) else { continue };
         if let Pods::Changed(since) = pods
-            && view.policies_version() == since.policies_version()
-            && pod.workload(since).is_some_and(|then| Arc::ptr_eq(then, workload))
+            && is_as_before(&view, workload, since, pod.workload(since))
         {
             continue;
         }

@@ -227,6 +227,45 @@ async fn a_window_that_closes_ends_what_it_allowed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_missing_name_ends_nothing_that_lives_and_a_policy_does() {
+    let (mut writer, reader) = mesh::channel();
+    let shared = shared_with(reader);
+    let (cart, _) = start(&shared, "cart");
+    let record = |policies: &[&str]| Workload {
+        uid: "w".into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        addresses: vec![address().ip()],
+        policies: policies.iter().map(|name| NamespacedName::new("shop", *name)).collect(),
+        ..Workload::default()
+    };
+    let with = |policies: &[&str]| mesh::Changes { workloads: vec![record(policies)], ..mesh::Changes::default() };
+    writer.apply(with(&[]));
+    let arrived = cart.arrived().register(Connection::new(facts(), Instant::now(), Arc::new(Meter::default())));
+    let hand = async {
+        let breath = || tokio::time::sleep(Duration::from_secs(1));
+        for names in [&["late"][..], &["converted_peer_authentication_x"], &["late", "deny"]] {
+            breath().await;
+            writer.apply(with(names));
+        }
+        breath().await;
+        writer.policies_synced();
+        breath().await;
+        assert!(arrived.why().is_none(), "the answer was never known");
+        // It says no, whatever else has not arrived.
+        let always = Group { rule: 0, clauses: Vec::new() };
+        let deny = Policy::new(NamespacedName::new("shop", "deny"), Scope::Workload, Action::Deny, vec![always]);
+        writer.apply(mesh::Changes { policies: vec![deny], ..mesh::Changes::default() });
+        arrived.ended().await.reason()
+    };
+    tokio::select! {
+        () = revoke::follow(&shared, CancellationToken::new(), SystemTime::now) => panic!("nobody stopped it"),
+        reason = hand => assert_eq!(reason, "policy_changed"),
+        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it lives on"),
+    }
+}
+
 #[tokio::test]
 async fn peers_that_never_finish_their_handshake_leave_room_for_the_pods_own_connections() {
     use tokio::io::AsyncReadExt;

@@ -4,6 +4,7 @@ use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Policy, Scope};
 use crate::model::schedule::TimeRange;
 use crate::model::timezone::Zone;
+use crate::model::workload::Workload;
 
 fn at(text: &str) -> SystemTime {
     text.parse::<jiff::Timestamp>().unwrap().into()
@@ -36,4 +37,26 @@ fn the_sleep_ends_with_the_window_and_is_never_long() {
     check_pause(vec![always], "2026-06-01T17:59:30Z", None);
     check_pause(vec![Policy { dry_run: true, ..window("UTC") }], "2026-06-01T17:59:30Z", None);
     check_pause(vec![Policy { action: Action::Audit, ..window("UTC") }], "2026-06-01T17:59:30Z", None);
+}
+
+#[test]
+fn only_a_policy_or_the_pods_own_record_makes_it_look_again() {
+    let workload = |uid: &str, healthy| Workload { uid: uid.into(), healthy, ..Workload::default() };
+    let (mut writer, reader) = mesh::channel();
+    let mut check = |changes: mesh::Changes, expect: bool| {
+        let before = reader.view();
+        writer.apply(changes);
+        let now = reader.view();
+        let of = |view: &View| view.workload_by_uid("own").cloned();
+        assert_eq!(is_as_before(&now, &of(&now).unwrap(), &before, of(&before).as_ref()), expect);
+    };
+    let with = |workloads| mesh::Changes { workloads, ..mesh::Changes::default() };
+    check(with(vec![workload("own", true)]), false);
+    check(with(vec![workload("other", true)]), true);
+    check(with(vec![workload("own", true), workload("other", false)]), true);
+    check(with(vec![workload("own", false)]), false);
+    check(mesh::Changes { policies: vec![window("UTC")], ..mesh::Changes::default() }, false);
+    check(mesh::Changes { policies: vec![window("UTC")], ..mesh::Changes::default() }, true);
+    let removed = vec![mesh::Removed::Policy(NamespacedName::new("demo", "a"))];
+    check(mesh::Changes { removed, ..mesh::Changes::default() }, false);
 }

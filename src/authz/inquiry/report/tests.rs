@@ -94,6 +94,18 @@ fn refusals_name_what_decided_or_came_nearest() {
         (false, Some("ns/late"), &["ns/late".to_owned()][..])
     );
     assert_eq!(missing.policies[0].standing, Standing::Fires, "it is here and has decided nothing");
+    waiting.policies.push(applicable(vec![policy("deny", Action::Deny, vec![vec![]])]).policies.remove(0));
+    let certain = report(&asked, &waiting);
+    assert_eq!((certain.policy.as_deref(), certain.missing.len()), (Some("ns/deny"), 1));
+    assert_eq!(certain.policies[0].standing, Standing::Decided);
+
+    let mut unsent = applicable(vec![allow()]);
+    unsent.unsent.push(NamespacedName::new("ns", "converted_peer_authentication_x"));
+    assert!(report(&asked, &unsent).allowed, "it could only refuse a peer without identity");
+    let told = report(&request(None, "10.0.0.1", "10.0.0.2:80"), &unsent);
+    let name = "ns/converted_peer_authentication_x".to_owned();
+    assert_eq!((told.allowed, told.policy.as_ref(), &told.unsent), (false, Some(&name), &vec![name.clone()]));
+    assert_eq!((told.reason.as_str(), told.policies[0].standing), ("missing_policy", Standing::Fires));
 }
 
 proptest! {
