@@ -11,9 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::access::PodCert;
+use super::held::Held;
 use super::rotate::{Lifetime, rotate};
 use super::source::{CertSource, Issued, SourceError};
 use crate::model::spiffe::Identity;
+use crate::telemetry::cause::chain;
 use crate::tls::{Credentials, CredentialsError};
 
 /// Wall clock: certificates carry wall time.
@@ -218,6 +220,17 @@ impl Certs {
         entries.iter().map(report).collect()
     }
 
+    /// The same with the certificates themselves, for a dump; by identity.
+    pub fn held(&self) -> Vec<Held> {
+        let now = (self.shared.clock)();
+        let entries = self.shared.lock();
+        let mut values: Vec<_> =
+            entries.iter().map(|(identity, entry)| (identity.clone(), entry.values.borrow().clone())).collect();
+        drop(entries);
+        values.sort_by(|(one, _), (other, _)| one.cmp(other));
+        values.into_iter().map(|(identity, value)| Held::of(identity, &value, now)).collect()
+    }
+
     fn reference(&self, identity: &Identity, waiting: &Arc<AtomicUsize>) -> Arc<Reference> {
         let (identity, shared, waiting) = (identity.clone(), Arc::clone(&self.shared), Arc::clone(waiting));
         Arc::new(Reference { identity, shared, waiting })
@@ -318,8 +331,8 @@ impl<S: CertSource> Manager<S> {
                 value = Snapshot { certificate: Some(credentials), error: None };
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%identity, %error, %cause, "no new certificate; the current one stays while it is valid");
+                let cause = chain(&error);
+                tracing::warn!(%identity, cause, "no new certificate; the current one stays while it is valid");
                 entry.failures = entry.failures.saturating_add(1);
                 value.error = Some(Arc::new(error));
             }

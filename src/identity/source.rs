@@ -22,4 +22,7 @@ pub enum SourceError {
     /// The source could not be asked. Network, or the source.
     #[error("the certificate source is away")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The source answered, and not with a certificate. The source.
+    #[error("the certificate source answered with what cannot be used")]
+    Unusable(#[source] Box<dyn Error + Send + Sync>),
 }

@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use rustls::{ClientConfig, ServerConfig};
 
 use super::error::TlsError;
 use super::provider::provider;
+use super::roots::{RootsError, TrustedRoots};
 use super::san::{SanError, identity_of};
 use super::verify::{OfClients, OfServers};
 use crate::model::spiffe::Identity;
@@ -42,10 +42,11 @@ pub struct Issued {
 pub struct Credentials(Arc<Built>);
 
 struct Built {
+    chain: Vec<CertificateDer<'static>>,
     identity: Identity,
     not_after: SystemTime,
     not_before: SystemTime,
-    roots_not_after: Option<SystemTime>,
+    roots: TrustedRoots,
     server: Arc<ServerConfig>,
     client: ClientConfig,
     of_servers: OfServers,
@@ -69,9 +70,13 @@ pub enum CredentialsError {
     /// No leaf came.
     #[error("no certificate was issued for {identity}")]
     NoLeaf { identity: Identity },
-    /// No root came, or none that parses.
+    /// No root came, or none that parses and has not expired.
     #[error("no usable root came with the certificate of {identity}")]
-    NoRoot { identity: Identity },
+    NoRoot {
+        identity: Identity,
+        #[source]
+        source: RootsError,
+    },
     /// The leaf names nobody.
     #[error("the certificate issued for {identity} names no identity")]
     San {
@@ -128,17 +133,13 @@ impl Credentials {
             return Err(CredentialsError::WrongIdentity { identity: whose(), got });
         }
 
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(issued.roots.iter().map(|der| CertificateDer::from(der.as_slice())));
-        if roots.is_empty() {
-            return Err(CredentialsError::NoRoot { identity: whose() });
-        }
-        let roots = Arc::new(roots);
+        let no_root = |source| CredentialsError::NoRoot { identity: whose(), source };
+        let roots = TrustedRoots::of(&issued.roots, now).map_err(no_root)?;
         let provider = provider();
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.store(), Arc::clone(&provider))
             .build()
-            .map_err(|_| CredentialsError::NoRoot { identity: whose() })?;
-        let of_servers = OfServers { expected: [].into(), provider: Arc::clone(&provider), roots };
+            .map_err(|_| no_root(RootsError::None))?;
+        let of_servers = OfServers { expected: [].into(), provider: Arc::clone(&provider), roots: roots.store() };
 
         // Both uses: a leaf that may only be a client (or a server) is found now and not by our peers.
         let at = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
@@ -181,10 +182,11 @@ impl Credentials {
         client.enable_early_data = false;
 
         Ok(Self(Arc::new(Built {
+            chain,
             identity: whose(),
             not_after: issued.not_after,
             not_before: issued.not_before,
-            roots_not_after: issued.roots.iter().filter_map(|der| not_after(der)).min(),
+            roots,
             server: Arc::new(server),
             client,
             of_servers,
@@ -203,9 +205,19 @@ impl Credentials {
         self.0.not_before
     }
 
-    /// When the first of the trusted roots expires.
+    /// When the first of the trusted roots expires. Those that had expired when this was built are not among them.
     pub fn roots_not_after(&self) -> Option<SystemTime> {
-        self.0.roots_not_after
+        Some(self.0.roots.first_end())
+    }
+
+    /// Leaf first, then intermediates; DER.
+    pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.chain.iter().map(AsRef::as_ref)
+    }
+
+    /// The roots that peers are verified against, as they came; DER.
+    pub fn roots(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.roots.ders().iter().map(Vec::as_slice)
     }
 
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
@@ -229,13 +241,6 @@ impl fmt::Debug for Credentials {
             .field("not_after", &self.0.not_after)
             .finish_non_exhaustive()
     }
-}
-
-/// A certificate's end of validity; [`None`] when it does not parse.
-fn not_after(der: &[u8]) -> Option<SystemTime> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

@@ -56,6 +56,10 @@ pub enum TlsError {
     /// The client is of another trust domain than ours. Peer, or policy.
     #[error("the peer is {got}, of another trust domain than ours, {expected}")]
     WrongTrustDomain { expected: String, got: Identity },
+    /// A control plane's server has a certificate for other names than the one we called. Peer, or the address, or the
+    /// extra name that is accepted.
+    #[error("the server's certificate is for none of: {}: compare the address, and the extra name that is accepted", expected.join(", "))]
+    WrongName { expected: Vec<String> },
     /// The server is not who we meant to talk to. Peer, or a stale address.
     #[error("the peer is {got}, expected one of: {}", list(expected))]
     WrongIdentity { expected: Vec<Identity>, got: Identity },
@@ -109,6 +113,7 @@ impl TlsError {
                 Some(Refused::Identity { expected, got }) => {
                     Self::WrongIdentity { expected: expected.to_vec(), got: got.clone() }
                 }
+                Some(Refused::Name { expected }) => Self::WrongName { expected: expected.to_vec() },
                 Some(Refused::San(reason)) => Self::NoIdentity(reason.clone()),
                 Some(Refused::TrustDomain { expected, got }) => {
                     Self::WrongTrustDomain { expected: expected.to_string(), got: got.clone() }

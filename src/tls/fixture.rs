@@ -1,19 +1,32 @@
 //! A certificate authority for tests, which also makes what ours never would.
 
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType,
+    SanType, SubjectPublicKeyInfo,
 };
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::version::TLS13;
+use tokio::io::{AsyncRead, AsyncWrite};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
 
-use super::{Credentials, Issued, PrivateKey};
+use super::credentials::ALPN;
+use super::provider::provider;
+use super::{Credentials, Issued, PrivateKey, encode_certificates};
 use crate::model::spiffe::Identity;
 
 pub(crate) struct TestCa {
     pub(crate) issuer: Issuer<'static, KeyPair>,
     pub(crate) root: Vec<u8>,
 }
+
+/// A control plane's side of TLS: no certificate of the client is asked for.
+#[derive(Clone)]
+pub(crate) struct TestServer(tokio_rustls::TlsAcceptor);
 
 pub(crate) fn id(account: &str) -> Identity {
     Identity::new("cluster.local", "shop", account)
@@ -28,6 +41,50 @@ impl TestCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap().der().to_vec();
         Self { issuer: Issuer::new(params, key), root }
+    }
+
+    /// The root with the same key and name, but with another end.
+    pub(crate) fn root_until(&self, end: SystemTime) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "test");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = end.into();
+        params.self_signed(self.issuer.key()).unwrap().der().to_vec()
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        encode_certificates([self.root.as_slice()])
+    }
+
+    /// A leaf for the key of a request in DER, and for `identity` whatever the request says; DER.
+    pub(crate) fn certify(&self, csr: &[u8], identity: &Identity, now: SystemTime, life: Duration) -> Vec<u8> {
+        let (_, request) = X509CertificationRequest::from_der(csr).unwrap();
+        request.verify_signature().unwrap();
+        let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw).unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![SanType::URI(identity.to_string().try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_before = now.into();
+        params.not_after = (now + life).into();
+        params.signed_by(&key, &self.issuer).unwrap().der().to_vec()
+    }
+
+    /// A server with a certificate for these DNS names and addresses.
+    pub(crate) fn server(&self, names: &[&str]) -> TestServer {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        TestServer(Arc::new(config).into())
     }
 
     /// A leaf with these URIs, valid from `now` on for `life`.
@@ -64,5 +121,14 @@ impl TestCa {
         let now = SystemTime::now() - Duration::from_secs(60);
         let issued = self.issue(identity, now, Duration::from_secs(3600));
         Credentials::build(&issued, identity, SystemTime::now()).unwrap()
+    }
+}
+
+impl TestServer {
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        self.0.accept(stream).await
     }
 }

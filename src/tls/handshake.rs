@@ -77,7 +77,7 @@ impl Connector {
     }
 }
 
-async fn within<T>(handshake: impl Future<Output = io::Result<T>>) -> Result<T, TlsError> {
+pub(super) async fn within<T>(handshake: impl Future<Output = io::Result<T>>) -> Result<T, TlsError> {
     match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(result) => result.map_err(TlsError::from_io),
         Err(_) => Err(TlsError::Timeout { limit: HANDSHAKE_LIMIT }),

@@ -1,15 +1,18 @@
-//! Mutual TLS 1.3 with SPIFFE identities, and the certificates and PEM files that it needs.
+//! Mutual TLS 1.3 with SPIFFE identities, TLS 1.3 to a control plane, and the certificates and PEM files that both need.
 //!
 //! Owns: the crypto provider and its suites, verification of peers, the handshake with its deadline, the stream
 //! after it. Never: a socket, a decision about who may talk to whom beyond "this is really that identity", a
 //! certificate's rotation (`identity`). No type of the TLS library leaves this folder: a peer is an
 //! [`Identity`](crate::model::spiffe::Identity), a certificate is DER bytes, an error is a [`TlsError`].
 
+mod control;
 mod credentials;
+mod describe;
 mod error;
 mod handshake;
 mod pem;
 mod provider;
+mod roots;
 mod san;
 mod stream;
 mod verify;
@@ -17,12 +20,16 @@ mod verify;
 #[cfg(test)]
 pub(crate) mod fixture;
 
+pub use control::{ControlConnector, ControlNameError};
 pub use credentials::{Credentials, CredentialsError, Issued, PrivateKey};
+pub use describe::{Described, describe};
 pub use error::{Fault, TlsError};
 pub use handshake::{Acceptor, Connector, HANDSHAKE_LIMIT};
 pub use pem::{
-    MAX_PEM, PemError, certificates as pem_certificates, encode_certificates, encode_key, private_key_block,
+    Lenient, MAX_PEM, PemError, base64, certificates as pem_certificates, certificates_leniently, encode_certificates,
+    encode_key, private_key_block,
 };
 pub use provider::{random_bytes, random_unit};
+pub use roots::{RootsError, TrustedRoots};
 pub use san::{SanError, identity_of};
 pub use stream::TlsStream;

@@ -33,6 +33,33 @@ pub fn certificates(text: &[u8]) -> Result<Vec<Vec<u8>>, PemError> {
         .collect()
 }
 
+/// What a text of certificates held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lenient {
+    /// In their order, DER. Not looked into.
+    pub certificates: Vec<Vec<u8>>,
+    /// Sections that are broken.
+    pub broken: usize,
+}
+
+/// As [`certificates`], but a broken section does not take the others with it: for a bundle that others add to.
+///
+/// # Errors
+/// A text that is too large.
+pub fn certificates_leniently(text: &[u8]) -> Result<Lenient, PemError> {
+    if text.len() > MAX_PEM {
+        return Err(PemError::TooLarge);
+    }
+    let mut found = Lenient::default();
+    for section in CertificateDer::pem_slice_iter(text) {
+        match section {
+            Ok(der) => found.certificates.push(der.to_vec()),
+            Err(_) => found.broken += 1,
+        }
+    }
+    Ok(found)
+}
+
 /// The one private key section of a PEM text, as text: PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).
 /// Other sections around it, such as the `EC PARAMETERS` that openssl writes first, are left out. [`None`] without one.
 ///
@@ -70,13 +97,11 @@ pub fn encode_key(pkcs8: &[u8]) -> String {
     section("PRIVATE KEY", pkcs8)
 }
 
-fn section(kind: &str, der: &[u8]) -> String {
+/// Base64 with padding (RFC 4648 section 4), on one line.
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = format!("-----BEGIN {kind}-----");
-    for (i, chunk) in der.chunks(3).enumerate() {
-        if i % 16 == 0 {
-            text.push('\n');
-        }
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
         let word = u32::from(chunk[0]) << 16
             | chunk.get(1).map_or(0, |b| u32::from(*b) << 8)
             | chunk.get(2).map_or(0, |b| u32::from(*b));
@@ -86,7 +111,17 @@ fn section(kind: &str, der: &[u8]) -> String {
             text.push(if past { '=' } else { ALPHABET[digit as usize] as char });
         }
     }
-    text.push_str(&format!("\n-----END {kind}-----\n"));
+    text
+}
+
+fn section(kind: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {kind}-----\n");
+    // 48 bytes are 64 characters.
+    for line in der.chunks(48) {
+        text.push_str(&base64(line));
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {kind}-----\n"));
     text
 }
 

@@ -20,6 +20,8 @@ use crate::model::spiffe::Identity;
 pub(super) enum Refused {
     #[error("another identity than expected: {got}")]
     Identity { expected: Arc<[Identity]>, got: Identity },
+    #[error("the certificate is of none of: {}", expected.join(", "))]
+    Name { expected: Arc<[String]> },
     #[error("no identity in the certificate")]
     San(#[source] SanError),
     #[error("{got} is not of the trust domain {expected}")]
@@ -42,12 +44,12 @@ pub(super) struct OfServers {
     pub(super) roots: Arc<RootCertStore>,
 }
 
-fn refuse(reason: Refused) -> Error {
+pub(super) fn refuse(reason: Refused) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(reason))))
 }
 
 // TLS 1.2 is never negotiated (the configurations name 1.3 alone), so this is not reached.
-fn no_tls12() -> Error {
+pub(super) fn no_tls12() -> Error {
     Error::General("TLS 1.2 is not spoken here".to_owned())
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use std::time::Duration;
+
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 
 use crate::tls::fixture::{TestCa, id};

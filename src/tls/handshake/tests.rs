@@ -164,3 +164,32 @@ async fn garbage_and_silence_end_the_handshake() {
     drop(near);
     assert!(matches!(Acceptor::new(&credentials).accept(far).await, Err(TlsError::Io(_))));
 }
+
+/// Roots are rotated: peers with the old, with both, and with the new one alone.
+#[tokio::test(start_paused = true)]
+async fn while_roots_overlap_old_and_new_certificates_meet() {
+    let (old, new) = (TestCa::new(), TestCa::new());
+    let now = SystemTime::now();
+    let with = |ca: &TestCa, account: &str, roots: &[&TestCa]| {
+        let mut issued = ca.issue(&id(account), now - Duration::from_secs(60), Duration::from_secs(3600));
+        issued.roots = roots.iter().map(|ca| ca.root.clone()).collect();
+        issued
+    };
+    let made = |ca: &TestCa, account: &str, roots: &[&TestCa]| {
+        Credentials::build(&with(ca, account, roots), &id(account), now).unwrap()
+    };
+    let (before, both) = (made(&old, "a", &[&old]), made(&old, "a", &[&old, &new]));
+    let (moved, after) = (made(&new, "b", &[&old, &new]), made(&new, "b", &[&new]));
+    let met = async |server: &Credentials, client: &Credentials| {
+        let (accepted, connected) = meet(server, client, &set(&["a", "b"])).await;
+        accepted.is_ok() && connected.is_ok()
+    };
+    for (one, other, good) in
+        [(&both, &moved, true), (&before, &both, true), (&moved, &after, true), (&before, &after, false)]
+    {
+        assert_eq!(met(one, other).await, good);
+        assert_eq!(met(other, one).await, good);
+    }
+    // The new root has not been laid out before its certificates: the one who has the old root alone refuses.
+    assert!(!met(&before, &moved).await);
+}
