@@ -129,6 +129,11 @@ impl Held {
         }
     }
 
+    /// A record that is not in the mesh and shares nothing.
+    pub fn apart(workload: Workload) -> Self {
+        Self::new(workload, &mut Names::default())
+    }
+
     pub fn identity(&self) -> Identity {
         Identity {
             trust_domain: Arc::clone(&self.trust_domain),

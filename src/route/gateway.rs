@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use super::balance::{At, Avoid, Caller, Picked};
 use super::waypoint::{Purpose, Resolved, Unresolved, resolve};
-use crate::mesh::View;
+use crate::mesh::{Held, View};
 use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::service::Service;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 
 use super::outbound::Target;
 
@@ -21,7 +20,7 @@ use super::outbound::Target;
 pub struct Beyond {
     /// The gateway's listener, which is dialled.
     pub hop: SocketAddr,
-    pub gateway: Arc<Workload>,
+    pub gateway: Arc<Held>,
     /// The identities of which the gateway must prove one.
     pub expected: Vec<Identity>,
     /// What both tunnels ask for: the service's host name and the port that was dialled.

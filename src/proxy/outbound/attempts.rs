@@ -15,8 +15,8 @@ use super::captured::{Attempted, Captured};
 use super::express::{self, Near};
 use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
+use crate::mesh::Held;
 use crate::model::spiffe::Identity;
-use crate::model::workload::Workload;
 use crate::proxy::outcome::Failure;
 use crate::route::balance::{Avoid, EndpointId};
 use crate::route::outbound::{Facts, Refusal, Route, Target, outbound};
@@ -34,7 +34,7 @@ pub(super) enum Far {
 pub(super) struct Proven {
     pub(super) peer: Option<Identity>,
     /// What it says of itself, where the mesh's record does not tell.
-    pub(super) target: Option<Arc<Workload>>,
+    pub(super) target: Option<Arc<Held>>,
 }
 
 pub(super) struct Opened {

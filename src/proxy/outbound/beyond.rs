@@ -12,6 +12,7 @@ use crate::hbone::headers::{Baggage, Forwarded, WorkloadKind};
 use crate::hbone::io::TunnelIo;
 use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Through};
 use crate::identity::access::{AccessError, PodCert};
+use crate::mesh::Held;
 use crate::model::spiffe::Identity;
 use crate::model::workload::{Kind, Locality, Workload};
 use crate::proxy::outcome::{Failure, TunnelCause};
@@ -98,7 +99,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
     };
     match pod.tunnels.inner.connect(&Arc::new(inner), &request).await {
         Ok((stream, answer)) => {
-            let target = answer.baggage.as_ref().map(|baggage| Arc::new(described(baggage)));
+            let target = answer.baggage.as_ref().map(|baggage| Arc::new(Held::apart(described(baggage))));
             Ok(Far::Tunnel(stream, Proven { peer: answer.peer, target }))
         }
         Err(error) => {
