@@ -1,5 +1,6 @@
 //! The task that leads every pod of the node to where its labels want it.
 
+mod entry;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,8 +13,9 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::entry::Entry;
 pub use self::status::{PodStatus, State};
-use super::reconcile::{Action, Phase, reconcile};
+use super::reconcile::{Action, Phase, is_same, reconcile};
 use crate::model::membership::{Membership, OutReason};
 use crate::model::pod::Pod;
 use crate::telemetry::cause::chain;
@@ -37,6 +39,11 @@ pub trait Plane: Send + Sync + 'static {
     fn remove(&self, pod: Arc<Self::Enrolled>) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// Removes what an earlier life left in a pod that is not in the mesh; true when there was something.
     fn sweep(&self, pod: Arc<Pod>) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+    /// Waits until enrolled pods have to be verified before their time, and answers their uids. The wait is given up and
+    /// begun again at any moment.
+    fn attention(&self) -> impl Future<Output = Vec<Arc<str>>> + Send {
+        std::future::pending()
+    }
 }
 
 /// The pods of this node and their membership, as the newest accepted state has them.
@@ -47,24 +54,15 @@ pub type Wanted = Vec<(Arc<Pod>, Membership)>;
 pub enum Verified {
     /// Something differed and was put right.
     Healed,
-    /// The pod has another namespace than the one that was enrolled: it has to be enrolled anew.
+    /// The namespace is not the pod's: nothing that was done in its name may live on, and enrolment refuses it.
+    Mispaired,
+    /// The pod has another namespace or identity than the one that was enrolled: it has to be enrolled anew.
     Replaced,
     Same,
 }
 
 /// Receives what a report wants to know of each verification.
 pub type OnVerified = Box<dyn Fn(&Pod, Result<Verified, &str>) + Send + Sync>;
-
-struct Entry<P: Plane> {
-    pod: Arc<Pod>,
-    phase: Phase,
-    enrolled: Option<Arc<P::Enrolled>>,
-    error: Option<Arc<str>>,
-    failures: u32,
-    retry_at: Instant,
-    healed: u64,
-    drain: Option<AbortHandle>,
-}
 
 /// The end of something that was started for a pod.
 enum Done<P: Plane> {
@@ -75,9 +73,6 @@ enum Done<P: Plane> {
     Swept(Arc<Pod>, Result<bool, P::Error>),
     Verified(Result<Verified, P::Error>),
 }
-
-/// Enrolment is tried again after 0.5 s, doubling up to this.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 pub struct Manager<P: Plane> {
     plane: Arc<P>,
@@ -92,18 +87,6 @@ pub struct Manager<P: Plane> {
     work: JoinSet<(Arc<str>, Done<P>)>,
     /// A step that panics takes its result with it, so what it was for is written down here.
     steps: HashMap<Id, Arc<str>>,
-}
-
-// === impl Entry ===
-
-impl<P: Plane> Entry<P> {
-    /// Plans the next try.
-    fn failed(&mut self, error: Arc<str>) {
-        let wait = Duration::from_millis(500) * 2u32.saturating_pow(self.failures.min(10));
-        self.failures += 1;
-        self.retry_at = Instant::now() + wait.min(MAX_BACKOFF);
-        (self.phase, self.error) = (Phase::Failed { due: false }, Some(error));
-    }
 }
 
 // === impl Manager ===
@@ -127,6 +110,7 @@ impl<P: Plane> Manager<P> {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut verify = tokio::time::interval_at(Instant::now() + self.verify_every, self.verify_every);
         verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let plane = Arc::clone(&self.plane);
         loop {
             self.step();
             let retry =
@@ -147,6 +131,7 @@ impl<P: Plane> Manager<P> {
                         }
                     }
                 },
+                uids = plane.attention() => uids.iter().for_each(|uid| self.verify_idle(uid)),
                 _ = verify.tick() => self.verify_all(),
                 () = async {
                     match retry {
@@ -163,13 +148,10 @@ impl<P: Plane> Manager<P> {
         let all = Arc::clone(&self.wanted.borrow_and_update());
         let wanted: BTreeMap<_, _> = all.iter().filter_map(|(pod, m)| self.wants(pod, *m)).collect();
         let now = Instant::now();
-        let held = self.entries.iter().map(|(uid, entry)| {
-            let phase = match entry.phase {
-                Phase::Failed { .. } => Phase::Failed { due: entry.retry_at <= now },
-                phase => phase,
-            };
-            (Arc::clone(uid), (Arc::clone(&entry.pod), phase))
-        });
+        let held = self
+            .entries
+            .iter()
+            .map(|(uid, entry)| (Arc::clone(uid), (Arc::clone(&entry.pod), entry.phase_at(now, wanted.get(uid)))));
         for action in reconcile(&wanted, &held.collect()) {
             self.start(action);
         }
@@ -201,17 +183,11 @@ impl<P: Plane> Manager<P> {
         match action {
             Action::Enrol(pod) => {
                 let uid = Arc::clone(&pod.uid);
-                let fresh = Entry {
-                    pod: Arc::clone(&pod),
-                    phase: Phase::Busy,
-                    enrolled: None,
-                    error: None,
-                    failures: 0,
-                    retry_at: Instant::now(),
-                    healed: 0,
-                    drain: None,
-                };
-                let entry = self.entries.entry(Arc::clone(&uid)).or_insert(fresh);
+                let entry = self.entries.entry(Arc::clone(&uid)).or_insert_with(|| Entry::new(Arc::clone(&pod)));
+                if !is_same(&entry.pod, &pod) {
+                    // The trouble of the pod that this one replaces is not its own.
+                    *entry = Entry::new(Arc::clone(&pod));
+                }
                 (entry.pod, entry.phase) = (Arc::clone(&pod), Phase::Busy);
                 let plane = Arc::clone(&self.plane);
                 self.spawn(uid, async move { Done::Enrolled(plane.enrol(pod).await) });
@@ -258,6 +234,12 @@ impl<P: Plane> Manager<P> {
         let enrolled = self.entries.iter().filter(|(_, e)| e.phase == Phase::Enrolled);
         let uids: Vec<_> = enrolled.map(|(uid, _)| Arc::clone(uid)).collect();
         uids.iter().for_each(|uid| self.verify(uid));
+    }
+
+    fn verify_idle(&mut self, uid: &Arc<str>) {
+        if self.entries.get(uid).is_some_and(|entry| entry.phase == Phase::Enrolled) {
+            self.verify(uid);
+        }
     }
 
     fn verify(&mut self, uid: &Arc<str>) {
@@ -353,9 +335,13 @@ impl<P: Plane> Manager<P> {
                         entry.healed += u64::from(found == Verified::Healed);
                         entry.error = None;
                         (self.on_verified)(&entry.pod, Ok(found));
-                        if found == Verified::Replaced {
-                            tracing::warn!(pod = %key, "the pod has a new network namespace: enrolling it anew");
-                            self.remove(Arc::clone(uid));
+                        match found {
+                            Verified::Replaced => {
+                                tracing::warn!(pod = %key, "the pod is another one now: enrolling it anew");
+                                self.remove(Arc::clone(uid));
+                            }
+                            Verified::Mispaired => self.remove(Arc::clone(uid)),
+                            Verified::Healed | Verified::Same => {}
                         }
                     }
                     Err(error) => {
@@ -370,21 +356,7 @@ impl<P: Plane> Manager<P> {
     }
 
     fn publish(&self, all: &Wanted) {
-        let status = |pod: &Arc<Pod>, membership| {
-            let entry = self.entries.get(&pod.uid);
-            let state = entry.map_or(State::Out, |entry| match (entry.phase, &entry.error, &entry.enrolled) {
-                (_, Some(error), _) => State::Failed(Arc::clone(error)),
-                (Phase::Withdrawing, ..) => State::Withdrawing,
-                (Phase::Enrolled, ..) | (Phase::Busy, _, Some(_)) => State::Enrolled,
-                _ => State::Enrolling,
-            });
-            PodStatus { pod: Arc::clone(pod), membership, state, healed: entry.map_or(0, |e| e.healed) }
-        };
-        let mut statuses: Vec<_> = all.iter().map(|(pod, membership)| status(pod, *membership)).collect();
-        // A pod whose object is gone is still here while its connections end.
-        let gone = self.entries.values().filter(|e| !all.iter().any(|(pod, _)| pod.uid == e.pod.uid));
-        statuses.extend(gone.map(|entry| status(&entry.pod, Membership::Out(OutReason::Finished))));
-        self.status.send_replace(Arc::new(statuses));
+        self.status.send_replace(Arc::new(status::statuses(all, &self.entries)));
     }
 }
 

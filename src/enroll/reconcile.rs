@@ -29,7 +29,7 @@ pub enum Action {
     Resume(Arc<str>),
     Withdraw(Arc<str>),
     /// Its object is another one under the same uid (address, account or namespace changed): what
-    /// is held belongs to an identity that is gone, so nothing of it may live on.
+    /// is held belongs to an identity that is gone, so nothing of it may live on. Or its agent says that it is gone.
     WithdrawNow(Arc<str>),
 }
 
@@ -47,6 +47,10 @@ pub fn reconcile(wanted: &BTreeMap<Arc<str>, Arc<Pod>>, held: &BTreeMap<Arc<str>
             (Phase::Enrolled | Phase::Withdrawing, Some(_)) if !same => {
                 actions.push(Action::WithdrawNow(Arc::clone(uid)));
             }
+            // The agent has decided it, and its rules go or stay as the agent likes: there is nothing to wait for.
+            (Phase::Enrolled | Phase::Withdrawing, None) if pod.is_announced() => {
+                actions.push(Action::WithdrawNow(Arc::clone(uid)));
+            }
             (Phase::Enrolled, Some(_)) | (Phase::Withdrawing, None) => {}
             (Phase::Enrolled, None) => actions.push(Action::Withdraw(Arc::clone(uid))),
             (Phase::Withdrawing, Some(_)) => actions.push(Action::Resume(Arc::clone(uid))),
@@ -58,7 +62,7 @@ pub fn reconcile(wanted: &BTreeMap<Arc<str>, Arc<Pod>>, held: &BTreeMap<Arc<str>
 }
 
 /// True when nothing that an enrolment stands on has changed.
-fn is_same(a: &Pod, b: &Pod) -> bool {
+pub(super) fn is_same(a: &Pod, b: &Pod) -> bool {
     let of = |pod: &Pod| {
         let mut addresses = pod.addresses.clone();
         addresses.sort();

@@ -19,6 +19,8 @@ pub enum Membership {
 /// What opted a pod in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InReason {
+    /// A node agent has decided it.
+    Announced,
     NamespaceLabel,
     PodLabel,
 }
@@ -72,6 +74,7 @@ impl Membership {
 impl fmt::Display for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::In(InReason::Announced) => "in: the node agent announced it",
             Self::In(InReason::NamespaceLabel) => "in: the namespace has istio.io/dataplane-mode=ambient",
             Self::In(InReason::PodLabel) => "in: the pod has istio.io/dataplane-mode=ambient",
             Self::Out(OutReason::Finished) => "out: the pod has finished",

@@ -1,7 +1,7 @@
 //! The words of the mesh as plain data: names, addresses, identities, workloads, services, policies, pods.
 //!
 //! Owns: types and the pure rules that belong to one type (parsing, matching a string, membership).
-//! Never: I/O, a clock, a wire format. Everything here is cheap to clone (`Arc<str>`) and compares by value.
+//! Never: I/O, a clock, a wire format (a pod's namespace may be an open handle, which is only carried). Everything here is cheap to clone (`Arc<str>`) and compares by value.
 
 pub mod gateway;
 pub mod membership;

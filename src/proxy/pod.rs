@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -41,7 +42,9 @@ pub struct Listeners {
 
 /// Why the listeners of a pod could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} inside the pod: another process of the pod may hold the port")]
+#[error(
+    "cannot listen on {address} inside the pod: another process of the pod, or another node proxy, may hold the port"
+)]
 pub struct ListenError {
     address: SocketAddr,
     #[source]
@@ -51,6 +54,8 @@ pub struct ListenError {
 /// An enrolled pod's data path. Dropping the last handle cuts its connections; see [`PodProxy::close`].
 pub struct PodProxy {
     pub(super) pod: Arc<Pod>,
+    /// The pod's own addresses: those of its object, or, where an agent announced it, those in its namespace.
+    addresses: ArcSwap<Vec<IpAddr>>,
     pub(super) identity: Identity,
     pub(super) netns: Netns,
     pub(super) dialler: Arc<Dialler>,
@@ -91,7 +96,8 @@ const LAST: Duration = Duration::from_secs(1);
 impl Listeners {
     /// Opens them in the calling thread's namespace: call it through `Netns::run`. IPv6 is left out
     /// where the namespace has none.
-    pub fn open(ipv6: bool) -> Result<Self, ListenError> {
+    /// `mark` is the packet mark of the listeners and of all that they accept; 0 sets none.
+    pub fn open(ipv6: bool, mark: u32) -> Result<Self, ListenError> {
         let on = |port: u16| -> Result<Vec<std::net::TcpListener>, ListenError> {
             let mut listeners = Vec::with_capacity(2);
             for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
@@ -99,7 +105,7 @@ impl Listeners {
                     continue;
                 }
                 let address = SocketAddr::new(ip, port);
-                listeners.push(socket::listen(address).map_err(|source| ListenError { address, source })?);
+                listeners.push(socket::listen_marked(address, mark).map_err(|source| ListenError { address, source })?);
             }
             Ok(listeners)
         };
@@ -135,6 +141,7 @@ impl PodProxy {
             rate: Rate::new(shared.config.handshakes_per_second),
             accepting: tasks.draining().child_token(),
             listening: TaskTracker::new(),
+            addresses: ArcSwap::from_pointee(pod.addresses.clone()),
             pod,
             netns,
             certificate,
@@ -201,6 +208,17 @@ impl PodProxy {
 
     pub fn pod(&self) -> &Arc<Pod> {
         &self.pod
+    }
+
+    /// The addresses that are the pod's own, as they are known now.
+    pub fn addresses(&self) -> Arc<Vec<IpAddr>> {
+        self.addresses.load_full()
+    }
+
+    /// The pod's namespace has other addresses than before.
+    pub fn readdress(self: &Arc<Self>, addresses: Vec<IpAddr>) {
+        self.addresses.store(Arc::new(addresses));
+        self.shared.local.readdress(self);
     }
 
     pub fn identity(&self) -> &Identity {
@@ -274,11 +292,8 @@ impl PodProxy {
     pub(super) fn workload<'a>(&self, view: &'a View) -> Option<&'a Arc<Held>> {
         let of = |ip: &IpAddr| view.workload_at(&self.shared.config.network, *ip);
         // An address that the mesh gives to somebody else is not ours, whatever the manifest said.
-        self.pod
-            .addresses
-            .iter()
-            .find_map(of)
-            .filter(|workload| workload.name == self.pod.key.name && workload.namespace == self.pod.key.namespace)
+        let is_ours = |of: &&Arc<Workload>| of.name == self.pod.key.name && of.namespace == self.pod.key.namespace;
+        self.addresses.load().iter().filter_map(of).find(is_ours)
     }
 
     /// Judges a connection to this pod and counts it for the report, waiting a bounded time for policies that have not arrived.

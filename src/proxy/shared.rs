@@ -101,8 +101,25 @@ impl LocalPods {
         self.known.rcu(|known| {
             let mut known = Known::clone(known);
             known.all.push(Arc::downgrade(pod));
-            for ip in &pod.pod().addresses {
+            for ip in pod.addresses().iter() {
                 known.by_address.insert(*ip, Arc::downgrade(pod));
+            }
+            known
+        });
+    }
+
+    /// Lists `pod` under the addresses that it has now. One that another pod is found by stays with that one.
+    pub(super) fn readdress(&self, pod: &Arc<PodProxy>) {
+        let is_its = |held: &Weak<PodProxy>| std::ptr::eq(held.as_ptr(), Arc::as_ptr(pod));
+        self.known.rcu(|known| {
+            let mut known = Known::clone(known);
+            // One that has been closed meanwhile is not found again.
+            if !known.all.iter().any(is_its) {
+                return known;
+            }
+            known.by_address.retain(|_, held| !is_its(held) && held.strong_count() > 0);
+            for ip in pod.addresses().iter() {
+                known.by_address.entry(*ip).or_insert_with(|| Arc::downgrade(pod));
             }
             known
         });

@@ -27,7 +27,7 @@ pub struct Facts {
 pub enum Refusal {
     /// Configuration, or a pod that was replaced while we looked.
     #[error(
-        "the namespace belongs to pod {holder} already, and pod {asker} claims it too: correct the netns annotation of one"
+        "the namespace belongs to pod {holder} already, and pod {asker} claims it too: correct the netns annotation of one, or wait until the other is gone"
     )]
     Claimed { asker: String, holder: String },
     /// Us: the claim that was shown is for another namespace.
@@ -64,12 +64,7 @@ pub struct Claim {
 
 /// Decides whether the namespace may be written into.
 pub fn admit(facts: &Facts) -> Result<(), Refusal> {
-    if facts.host == Some(facts.target) {
-        return Err(Refusal::Host);
-    }
-    if facts.own == facts.target {
-        return Err(Refusal::Own);
-    }
+    forbidden(facts.host, facts.own, facts.target)?;
     if facts.pod.is_empty() {
         return Err(Refusal::NoPodAddress);
     }
@@ -84,9 +79,35 @@ pub fn admit(facts: &Facts) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses the namespaces that are never a pod's.
+pub fn forbidden(host: Option<NetnsId>, own: NetnsId, target: NetnsId) -> Result<(), Refusal> {
+    if host == Some(target) {
+        Err(Refusal::Host)
+    } else if own == target {
+        Err(Refusal::Own)
+    } else {
+        Ok(())
+    }
+}
+
 fn list(addresses: &[IpAddr]) -> String {
     let texts: Vec<_> = addresses.iter().take(4).map(ToString::to_string).collect();
     texts.join(", ")
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// A word of a fixed set, for a metric's label.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Claimed { .. } | Self::ClaimedElsewhere { .. } => "claimed",
+            Self::Host => "host",
+            Self::NoAddress { .. } => "address",
+            Self::NoPodAddress => "no_address",
+            Self::Own => "own",
+        }
+    }
 }
 
 // === impl Claims ===

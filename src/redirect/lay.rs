@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::backend::{Backend, Change, Uncarried, Verdict};
 use super::error::RedirectError;
-use super::guard::{Claim, Facts, Refusal, admit};
+use super::guard::Claim;
 use super::plan::Plan;
+use super::warden::Warden;
 use super::{routes, sweep};
-use crate::sys::netlink::address::addresses;
-use crate::sys::netlink::{NetlinkSocket, Protocol};
 use crate::sys::netns::{Netns, NetnsId};
 
 /// Where a plan is laid.
@@ -35,8 +34,7 @@ pub struct Laid {
 #[derive(Clone)]
 pub struct Redirector {
     backend: Arc<dyn Backend>,
-    host: Option<NetnsId>,
-    own: NetnsId,
+    warden: Warden,
 }
 
 // === impl Laid ===
@@ -57,26 +55,16 @@ impl Laid {
 impl Redirector {
     /// Learns which namespaces are the daemon's own and the host's, so that they are never written into.
     pub fn new(backend: Arc<dyn Backend>) -> Result<Self, RedirectError> {
-        let own = Netns::own()?.id();
-        // Unreadable in a container without the host's processes: then process 1 is the daemon's
-        // own, or nothing is known of the host.
-        let host = Netns::open("/proc/1/ns/net").ok().map(|netns| netns.id());
-        Ok(Self { backend, host, own })
+        Ok(Self { backend, warden: Warden::new()? })
+    }
+
+    pub fn warden(&self) -> &Warden {
+        &self.warden
     }
 
     /// Refuses a namespace that is the host's, the daemon's, another pod's, or claimed by another.
     pub fn admit(&self, target: Target<'_>) -> Result<(), RedirectError> {
-        let Target { claim, netns, pod } = target;
-        let namespace = netns.path().to_owned();
-        let kernel = |source| RedirectError::Kernel { doing: "list addresses", namespace: namespace.clone(), source };
-        let mut socket = NetlinkSocket::open_in(netns, Protocol::Route).map_err(kernel)?;
-        let inside = addresses(&mut socket).map_err(kernel)?;
-        let facts = Facts { host: self.host, inside, own: self.own, pod: pod.to_vec(), target: netns.id() };
-        let refused = |source| RedirectError::Refused { namespace: namespace.clone(), source };
-        if claim.namespace() != netns.id() {
-            return Err(refused(Refusal::ClaimedElsewhere { asker: claim.pod().to_owned() }));
-        }
-        admit(&facts).map_err(refused)
+        self.warden.admit(target)
     }
 
     /// Admits the namespace, lays routes and then rules, and reads both back. A second call

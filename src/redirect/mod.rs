@@ -3,7 +3,7 @@
 //! Owns: one nf_tables table (or, as the fallback, the `CULVERT_*` chains of iptables), two policy
 //! routing rules and two routes in each enrolled namespace; refusing the wrong namespace; reading
 //! back what was laid; taking it away. `plan` decides, the back ends perform.
-//! Never: a listener, a policy, a decision about which pods are in. It writes nothing into a
+//! Where a node agent lays the rules, only the refusing is used. Never: a listener, a policy, a decision about which pods are in. It writes nothing into a
 //! kernel that a later process could not recognise as ours, and nothing outside of a pod.
 
 mod backend;
@@ -16,6 +16,7 @@ mod plan;
 mod probe;
 mod routes;
 mod sweep;
+mod warden;
 
 pub use backend::{Backend, Change, Count, Difference, Uncarried, Verdict};
 pub use error::RedirectError;
@@ -27,6 +28,7 @@ pub use plan::{CgroupMatch, DAEMON_MARK, Families, InterfaceName, Plan, PlanInpu
 pub use probe::{Choice, Wanted, probe};
 pub use routes::families;
 pub use sweep::{Swept, sweep};
+pub use warden::Warden;
 
 #[cfg(test)]
 mod goldens;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -67,8 +67,19 @@ impl Netns {
     /// Opens the namespace file at `path` and checks that it is a network namespace.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, NetnsError> {
         let path = path.into();
+        let file = File::open(&path).map_err(|source| NetnsError::Open { path: path.clone(), source })?;
+        Self::of(file, path)
+    }
+
+    /// Takes a descriptor that another process sent, after checking that it is a network namespace.
+    pub fn from_descriptor(descriptor: OwnedFd) -> Result<Self, NetnsError> {
+        let mut netns = Self::of(File::from(descriptor), PathBuf::from("a descriptor that was sent"))?;
+        netns.path = format!("net:[{}]", netns.id.inode).into();
+        Ok(netns)
+    }
+
+    fn of(file: File, path: PathBuf) -> Result<Self, NetnsError> {
         let open = |source| NetnsError::Open { path: path.clone(), source };
-        let file = File::open(&path).map_err(open)?;
         let kind = fstatfs(&file).map_err(|e| open(e.into()))?.filesystem_type();
         if kind != NSFS_MAGIC || !super::nsfs::is_network(file.as_fd()) {
             return Err(NetnsError::NotANamespace { path });
@@ -76,6 +87,13 @@ impl Netns {
         let meta = file.metadata().map_err(open)?;
         let id = NetnsId { device: meta.dev(), inode: meta.ino() };
         Ok(Self { file: Arc::new(file), id, path })
+    }
+
+    /// True for the namespace that the kernel booted with. It alone has the settings of `net_core_table`
+    /// (net/core/sysctl_net_core.c, `register_net_sysctl(&init_net, …)`), so this needs no look at process 1, which a
+    /// container does not see. Blocks.
+    pub fn is_initial(&self) -> Result<bool, NetnsError> {
+        self.run(|| Path::new("/proc/sys/net/core/netdev_max_backlog").exists())
     }
 
     /// A new namespace without a name, loopback up. It ends when the last clone of the handle does:

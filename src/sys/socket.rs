@@ -39,12 +39,20 @@ pub struct Dialling {
 ///
 /// SO_REUSEPORT stays off: any root process in the pod could join the group and take connections.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_marked(address, 0)
+}
+
+/// As [`listen`], with a packet mark that accepted sockets inherit; 0 sets none.
+pub fn listen_marked(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // A restart must not wait for the last life's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    if mark != 0 {
+        socket.set_mark(mark)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

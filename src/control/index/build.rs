@@ -7,6 +7,7 @@ use crate::control::manifests::Objects;
 use crate::kube::types::ObjectMeta;
 use crate::kube::types::service::SERVICE_NAME;
 use crate::model::name::NamespacedName;
+use crate::model::pod::PodNetns;
 
 use super::{Claim, Conflict, Index, IndexedPod, pod};
 
@@ -57,7 +58,7 @@ fn settle(all: BTreeMap<NamespacedName, IndexedPod>) -> (BTreeMap<NamespacedName
         let mut claims = vec![Claim::Uid(Arc::clone(&pod.uid))];
         if !pod.host_network && !pod.finished {
             claims.extend(pod.addresses.iter().map(|ip| Claim::Address(*ip)));
-            claims.extend(pod.netns.clone().map(Claim::Netns));
+            claims.extend(pod.netns.as_ref().and_then(PodNetns::path).map(|path| Claim::Netns(path.to_owned())));
         }
         let taken = claims.iter().find_map(|claim| owners.get(claim).map(|kept| (claim.clone(), kept.clone())));
         if let Some((claim, kept)) = taken {

@@ -1,14 +1,13 @@
 //! A Kubernetes Pod in the mesh's own form.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::control::manifests::NETNS;
 use crate::kube::types::{ObjectMeta, Pod};
 use crate::model::membership::DATAPLANE_MODE;
 use crate::model::name::NamespacedName;
-use crate::model::pod;
+use crate::model::pod::{self, PodNetns};
 
 /// Any value of this annotation says that a sidecar was injected.
 const SIDECAR: &str = "sidecar.istio.io/status";
@@ -46,6 +45,6 @@ pub(super) fn model(object: &Pod) -> pod::Pod {
         finished: matches!(object.status.phase.as_deref(), Some("Failed" | "Succeeded")),
         dataplane_mode: meta.labels.get(DATAPLANE_MODE).map(|mode| mode.as_str().into()),
         has_sidecar: meta.annotations.contains_key(SIDECAR),
-        netns: meta.annotations.get(NETNS).map(PathBuf::from),
+        netns: meta.annotations.get(NETNS).map(PodNetns::from),
     }
 }

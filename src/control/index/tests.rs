@@ -32,7 +32,7 @@ fn a_pod_and_its_defaults() {
     let pod = index.pod(&NamespacedName::new("d", "a")).unwrap();
     assert_eq!((&*pod.uid, &*pod.service_account, pod.dataplane_mode.as_deref()), ("u1", "sa", Some("none")));
     assert!(pod.has_sidecar && pod.host_network && pod.finished);
-    assert_eq!(pod.netns.as_deref(), Some(std::path::Path::new("/n/a")));
+    assert_eq!(pod.netns, Some("/n/a".into()));
 }
 
 #[test]

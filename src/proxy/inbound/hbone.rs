@@ -82,10 +82,11 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     let view = known(&pod, &incoming.authority).await;
     let own = pod.workload(&view).cloned();
     let network = &pod.shared.config.network;
+    let addresses = pod.addresses();
     let arrival = Arrival {
         authority: &incoming.authority,
         local: peers.local.ip(),
-        addresses: &pod.pod.addresses,
+        addresses: &addresses,
         network,
         workload: own.as_deref(),
     };
@@ -147,7 +148,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
 /// The mesh. What is asked for by another address or by a name takes the pod's own record, which is waited for.
 async fn known(pod: &PodProxy, authority: &Authority) -> Arc<View> {
     let view = pod.shared.mesh.view();
-    let is_plain = matches!(authority, Authority::Address(to) if pod.pod.addresses.contains(&to.ip()));
+    let is_plain = matches!(authority, Authority::Address(to) if pod.addresses().contains(&to.ip()));
     if is_plain || pod.workload(&view).is_some() {
         return view;
     }

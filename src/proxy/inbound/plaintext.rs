@@ -47,7 +47,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     // A block of its own: the dial's memory is free again while bytes are carried.
     let dialled = {
         let dial = pin!(async {
-            let to = match inbound(destination, &pod.pod.addresses) {
+            let to = match inbound(destination, &pod.addresses()) {
                 Inbound::Here(here) => here.dial,
                 Inbound::Loop => return Err(Failure::Loop),
                 Inbound::NotOurs | Inbound::Unknown => return Err(Failure::NotOurs { to: destination }),

@@ -158,6 +158,7 @@ impl Attempts<'_> {
         let is_here = |ip: IpAddr, identity: &Identity| {
             config.same_node_lane && pod.shared.local.at(ip).is_some_and(|pod| *pod.identity() == *identity)
         };
+        let own = pod.addresses();
         let facts = Facts {
             network: &config.network,
             namespace: &pod.pod.key.namespace,
@@ -167,7 +168,7 @@ impl Attempts<'_> {
             destination: *destination,
             listener: *listener,
             is_here: &is_here,
-            own: &pod.pod.addresses,
+            own: &own,
             resolved: &self.resolved,
         };
         let decision = outbound(&facts, view, &Avoid { tried: &self.tried, aside }, random);

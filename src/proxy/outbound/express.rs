@@ -68,7 +68,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
 async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Result<TcpStream, Failure> {
     let (client, to) = (captured.client, target.at);
     // The same question as for a connection that came by the wire.
-    match inbound(to, &neighbour.pod.addresses) {
+    match inbound(to, &neighbour.addresses()) {
         Inbound::Here(_) => {}
         Inbound::Loop => return Err(Failure::Loop),
         Inbound::NotOurs | Inbound::Unknown => return Err(Failure::NotOurs { to }),

@@ -3,11 +3,17 @@
 //! Owns: which parts a node has, in which order they start and end. Never: a decision about a
 //! connection, a pod or a policy; those are `route`, `authz` and `enroll`.
 
+mod enrolled;
 mod feed;
+#[cfg(test)]
+mod kernel_tests;
 mod live;
+mod pairs;
 mod parts;
-mod plane;
+pub mod plane;
+pub mod redirection;
 mod seen;
 mod trim;
+pub mod workload_state;
 
 pub use live::run;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::feed::{Feed, Published};
 use super::plane::{self, Plane};
+use super::redirection::Redirection;
 use super::seen::{self, Seen};
 use super::trim;
 use crate::admin;
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     manager: Manager<Plane>,
     statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
     certs: certs::Manager<Embedded>,
+    plane: Arc<Plane>,
     pages: Pages,
     enrolled: Condition,
 }
@@ -111,6 +113,7 @@ impl Parts {
         let Published { wanted, statuses: policy_statuses } = published;
 
         let (redirector, cgroup) = redirector(settings)?;
+        let redirection = Redirection::Own(redirector);
         let shared = Arc::new(Shared {
             config: data_path(settings),
             mesh: reader,
@@ -130,12 +133,14 @@ impl Parts {
         });
         let config = plane::Config {
             trust_domain: settings.trust_domain.as_str().into(),
+            node: settings.node.as_str().into(),
+            cluster: settings.cluster.as_str().into(),
             ipv6: settings.ipv6,
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,
         };
-        let plane = Arc::new(Plane::new(config, redirector.clone(), handle.clone(), Arc::clone(&shared)));
+        let plane = Arc::new(Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared)));
         let on_verified = count_verifications(metrics.clone());
         let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
 
@@ -146,7 +151,7 @@ impl Parts {
             dropped,
             policies: policy_statuses,
             pods: statuses.clone(),
-            redirector,
+            redirection,
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
             mesh: MeshSettings {
@@ -162,13 +167,13 @@ impl Parts {
         let tasks = [tasks(), tasks(), tasks()];
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown);
         let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
-        Ok(Self { shared, feed, manager, statuses, certs, pages: Pages { sites, tasks }, enrolled })
+        Ok(Self { shared, feed, manager, statuses, certs, plane, pages: Pages { sites, tasks }, enrolled })
     }
 
     /// Starts the tasks. Certificates first: pods wait for them.
     pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, shutdown: &Shutdown, stop: &CancellationToken) {
         let control = pools.control();
-        let Self { shared, feed, manager, statuses, certs, pages, enrolled } = self;
+        let Self { shared, feed, manager, statuses, certs, plane, pages, enrolled } = self;
         let token = stop.clone();
         supervisor.spawn(control, "certificates", Need::Essential, async move {
             certs.run(token).await;
@@ -192,6 +197,11 @@ impl Parts {
         let token = shutdown.drain().clone();
         supervisor.spawn(control, "enrolment", Need::Essential, async move {
             manager.run(token).await;
+            Ok(())
+        });
+        let token = shutdown.drain().clone();
+        supervisor.spawn(control, "pairing", Need::Essential, async move {
+            plane.watch(token).await;
             Ok(())
         });
         let token = stop.clone();
@@ -276,7 +286,7 @@ fn count_verifications(metrics: Metrics) -> OnVerified {
         let result = match result {
             Ok(Verified::Same) => "ok",
             Ok(Verified::Healed | Verified::Replaced) => "healed",
-            Err(_) => "failed",
+            Ok(Verified::Mispaired) | Err(_) => "failed",
         };
         metrics.counter(table::POD_VERIFICATIONS, [result]).increment();
     })

@@ -1,32 +1,39 @@
 //! The pod's data plane as enrolment drives it: redirection, listeners, proxy, in their order.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::enrolled::{Enrolled, older_connections, reset_connections};
+use super::pairs::{Judged, Pairs, Place};
+use super::redirection::Redirection;
 use crate::config::node::Ipv6;
 use crate::enroll::manager::{self, Verified};
+use crate::enroll::pairing::Pairing;
 use crate::identity::certs::Certs;
-use crate::model::pod::Pod;
+use crate::model::pod::{Pod, PodNetns};
 use crate::model::spiffe::Identity;
 use crate::proxy::pod::{ListenError, Listeners, PodProxy};
 use crate::proxy::shared::Shared;
 use crate::redirect::{
-    CgroupMatch, Claim, Claims, Families, Laid, Plan, PlanInput, RedirectError, Redirector, Refusal, Swept, Target,
-    Uncarried, Verdict, families, plan, sweep,
+    CgroupMatch, Claim, Claims, Families, Plan, PlanInput, RedirectError, Refusal, Swept, Target, families, plan, sweep,
 };
-use crate::sys::netlink::{NetlinkError, NetlinkSocket, Protocol};
+use crate::sys::netlink::NetlinkError;
 use crate::sys::netns::{Netns, NetnsError};
-use crate::sys::sock_diag;
 use crate::telemetry::metrics::{Metrics, table};
 
 /// What enrolment is set to.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Of pods of which the mesh knows no other.
     pub trust_domain: Arc<str>,
+    /// This node and its cluster, for the mesh's records of announced pods.
+    pub node: Arc<str>,
+    pub cluster: Arc<str>,
     /// Whether IPv6 is redirected: where a namespace has it, nowhere, or everywhere, so that a pod without it is an error.
     pub ipv6: Ipv6,
     /// The daemon's cgroup, where the kernel can match it.
@@ -39,24 +46,12 @@ pub struct Config {
 
 pub struct Plane {
     config: Config,
-    redirector: Redirector,
+    redirection: Redirection,
     claims: Claims,
     certs: Certs,
     shared: Arc<Shared>,
     metrics: Metrics,
-}
-
-/// A pod with its rules laid and verified and its proxy accepting.
-pub struct Enrolled {
-    pub proxy: Arc<PodProxy>,
-    plan: Plan,
-    claim: Claim,
-    laid: Mutex<Laid>,
-    /// Its redirects are out: verification must not lay them again.
-    released: AtomicBool,
-    /// Cookies of the connections that were there before, as far as they still are.
-    older: Mutex<HashSet<u64>>,
-    older_count: AtomicUsize,
+    pairs: Arc<Pairs>,
 }
 
 /// Why a pod could not be enrolled, verified or withdrawn.
@@ -91,12 +86,31 @@ const DRAIN_POLL: Duration = Duration::from_millis(200);
 /// their tunnels, so these stay for this long even when nothing is in flight.
 const LINGER: Duration = Duration::from_secs(2);
 
+// === impl PlaneError ===
+
+impl PlaneError {
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) | Self::Redirect(RedirectError::Refused { source: refusal, .. }) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
 // === impl Plane ===
 
 impl Plane {
-    pub fn new(config: Config, redirector: Redirector, certs: Certs, shared: Arc<Shared>) -> Self {
+    pub fn new(config: Config, redirection: Redirection, certs: Certs, shared: Arc<Shared>) -> Self {
         let metrics = shared.report.metrics.clone();
-        Self { config, redirector, claims: Claims::new(), certs, shared, metrics }
+        let place = Place { node: Arc::clone(&config.node), cluster: Arc::clone(&config.cluster) };
+        let pairs = Arc::new(Pairs::new(shared.mesh.clone(), place));
+        Self { config, redirection, claims: Claims::new(), certs, shared, metrics, pairs }
+    }
+
+    /// Looks after announced pods whose records change, until `stop`.
+    pub(super) fn watch(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (pairs, shared) = (Arc::clone(&self.pairs), Arc::clone(&self.shared));
+        async move { pairs.watch(&shared.local, stop).await }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -114,36 +128,52 @@ impl Plane {
         let cgroup = self.config.cgroup.clone();
         Ok(plan(&PlanInput { capture_inbound: true, cgroup, families, virtual_interfaces: Vec::new() }))
     }
-}
 
-impl manager::Plane for Plane {
-    type Enrolled = Enrolled;
-    type Error = PlaneError;
-
-    async fn enrol(&self, pod: Arc<Pod>) -> Result<Enrolled, PlaneError> {
-        let path = pod.netns.clone().ok_or(PlaneError::NoNetns)?;
-        let netns = Self::blocking(move || Ok(Netns::open(path)?)).await?;
-        let claim = self.claims.claim(netns.id(), &pod.uid)?;
-        let plan = self.plan(&netns)?;
-        // Everything that refuses the namespace comes before anything that writes into it.
-        let (redirector, refused, of) = (self.redirector.clone(), netns.clone(), Arc::clone(&pod));
-        let claim = Self::blocking(move || {
-            redirector.admit(Target { claim: &claim, netns: &refused, pod: &of.addresses })?;
-            Ok(claim)
+    /// Refuses a namespace that is not the pod's, as far as anybody knows. Nothing is written into it before. An announced
+    /// pod comes back with the addresses of its namespace.
+    async fn admit(&self, pod: &Arc<Pod>, netns: &Netns, claim: Claim) -> Result<Admitted, PlaneError> {
+        let (redirection, pairs) = (self.redirection.clone(), Arc::clone(&self.pairs));
+        let (pod, netns) = (Arc::clone(pod), netns.clone());
+        Self::blocking(move || {
+            let warden = redirection.warden();
+            if !pod.is_announced() {
+                warden.admit(Target { claim: &claim, netns: &netns, pod: &pod.addresses })?;
+                return Ok(Admitted { pod, claim, trust_domain: None, proven_by: Vec::new() });
+            }
+            warden.forbid(&netns)?;
+            let Judged { addresses, pairing, record } = pairs.judge(&pod, &warden.inside(&netns)?, &[]);
+            if pairing == Pairing::Foreign {
+                return Err(Refusal::NoAddress { pod: record.addresses }.into());
+            }
+            let proven_by = if pairing == Pairing::Proven { record.addresses } else { Vec::new() };
+            let trust_domain = Some(record.trust_domain).filter(|domain| !domain.is_empty());
+            let pod = Arc::new(Pod { addresses, ..Pod::clone(&pod) });
+            Ok(Admitted { pod, claim, trust_domain, proven_by })
         })
-        .await?;
+        .await
+    }
+
+    async fn serve(&self, pod: Arc<Pod>) -> Result<Enrolled, PlaneError> {
+        let named = pod.netns.clone().ok_or(PlaneError::NoNetns)?;
+        let netns = Self::blocking(move || Ok(open(&named)?)).await?;
+        let claim = self.claims.claim(netns.id(), &pod.uid)?;
+        let Admitted { pod, claim, trust_domain, proven_by } = self.admit(&pod, &netns, claim).await?;
+        let plan = self.plan(&netns)?;
         let ipv6 = plan.families() == Families::Both;
-        let listeners = netns.run_async(move || Listeners::open(ipv6)).await??;
+        let mark = self.redirection.listener_mark(self.shared.config.mark);
+        let listeners = netns.run_async(move || Listeners::open(ipv6, mark)).await??;
+        let trust_domain = trust_domain.unwrap_or_else(|| Arc::clone(&self.config.trust_domain));
         let account = Arc::clone(&pod.service_account);
-        let identity = Identity::new(Arc::clone(&self.config.trust_domain), Arc::clone(&pod.key.namespace), account);
+        let identity = Identity::new(trust_domain, Arc::clone(&pod.key.namespace), account);
         let certificate = self.certs.acquire(&identity);
         let proxy = PodProxy::start(&self.shared, Arc::clone(&pod), netns.clone(), certificate, listeners)
             .map_err(PlaneError::Serve)?;
 
-        let (redirector, reset) = (self.redirector.clone(), self.config.reset_older);
+        let (redirection, reset) = (self.redirection.clone(), self.config.reset_older);
         let work = move || {
-            let older = older_connections(&netns)?;
-            let laid = redirector.lay(Target { claim: &claim, netns: &netns, pod: &pod.addresses }, &plan)?;
+            // Beside an agent's rules, the connections of a proxy that is about to leave are among the pod's.
+            let older = if redirection.is_own() { older_connections(&netns)? } else { Vec::new() };
+            let laying = redirection.lay(Target { claim: &claim, netns: &netns, pod: &pod.addresses }, plan)?;
             if reset {
                 reset_connections(&netns, &older)?;
             }
@@ -154,18 +184,10 @@ impl manager::Plane for Plane {
                     "connections are older than the enrolment and go on outside of the mesh (setting reset-older-connections ends them)"
                 );
             }
-            Ok((plan, claim, laid, cookies))
+            Ok((claim, laying, cookies))
         };
         match Self::blocking(work).await {
-            Ok((plan, claim, laid, older)) => Ok(Enrolled {
-                proxy,
-                plan,
-                claim,
-                laid: Mutex::new(laid),
-                released: AtomicBool::new(false),
-                older_count: AtomicUsize::new(older.len()),
-                older: Mutex::new(older),
-            }),
+            Ok((claim, laying, older)) => Ok(Enrolled::new(proxy, claim, laying, proven_by, older)),
             Err(error) => {
                 // The listeners must not stay behind without their rules, or the next try finds the ports taken.
                 proxy.close(Duration::ZERO).await;
@@ -173,27 +195,52 @@ impl manager::Plane for Plane {
             }
         }
     }
+}
+
+/// A pod whose namespace may be used.
+struct Admitted {
+    pod: Arc<Pod>,
+    claim: Claim,
+    trust_domain: Option<Arc<str>>,
+    proven_by: Vec<IpAddr>,
+}
+
+impl manager::Plane for Plane {
+    type Enrolled = Enrolled;
+    type Error = PlaneError;
+
+    async fn enrol(&self, pod: Arc<Pod>) -> Result<Enrolled, PlaneError> {
+        let key = pod.key.clone();
+        let result = Box::pin(self.serve(pod)).await;
+        match &result {
+            Ok(_) => self.metrics.counter(table::WORKLOAD_PROXIES_STARTED, []).increment(),
+            Err(error) => {
+                if let Some(refusal) = error.refusal() {
+                    tracing::error!(pod = %key, %refusal, "the network namespace is refused: nothing was written into it");
+                    self.metrics.counter(table::POD_REFUSALS, [refusal.reason()]).increment();
+                }
+            }
+        }
+        result
+    }
 
     async fn verify(&self, pod: Arc<Enrolled>) -> Result<Verified, PlaneError> {
-        let (redirector, metrics) = (self.redirector.clone(), self.metrics.clone());
+        let (redirection, metrics) = (self.redirection.clone(), self.metrics.clone());
+        let pairs = Arc::clone(&self.pairs);
         Self::blocking(move || {
             let netns = pod.proxy.netns();
-            let now = Netns::open(netns.path());
+            let now = pod.proxy.pod().netns.as_ref().map_or_else(|| Ok(netns.clone()), open);
             if now.as_ref().is_ok_and(|now| now.id() != netns.id()) {
                 return Ok(Verified::Replaced);
             }
+            if pod.proxy.pod().is_announced()
+                && let Some(other) = pod.look_again(&pairs, redirection.warden().inside(netns)?)
+            {
+                return Ok(other);
+            }
             pod.recount_older()?;
-            pod.publish(&metrics, redirector.uncarried(netns)?);
-            let resumed = pod.released.swap(false, Ordering::Relaxed);
-            if let Verdict::Differs(differences) = redirector.verify(netns, &pod.plan)? {
-                for difference in differences.iter().take(8) {
-                    if !resumed {
-                        tracing::warn!(pod = %pod.proxy.pod().key, %difference, "the pod's rules were changed; laying them again");
-                    }
-                }
-                let target = Target { claim: &pod.claim, netns, pod: &pod.proxy.pod().addresses };
-                let laid = redirector.lay(target, &pod.plan)?;
-                *pod.laid.lock().unwrap_or_else(PoisonError::into_inner) = laid;
+            pod.publish(&metrics, redirection.uncarried(netns)?);
+            if pod.mend(&redirection)? {
                 return Ok(Verified::Healed);
             }
             // The namespace that is held was looked after all the same: its pod may live on without a name.
@@ -203,12 +250,8 @@ impl manager::Plane for Plane {
     }
 
     async fn release(&self, pod: Arc<Enrolled>) -> Result<(), PlaneError> {
-        let redirector = self.redirector.clone();
-        Self::blocking(move || {
-            pod.released.store(true, Ordering::Relaxed);
-            Ok(redirector.withdraw_redirects(pod.proxy.netns())?)
-        })
-        .await
+        let redirection = self.redirection.clone();
+        Self::blocking(move || pod.release(&redirection)).await
     }
 
     async fn drained(&self, pod: Arc<Enrolled>) {
@@ -223,73 +266,37 @@ impl manager::Plane for Plane {
     }
 
     async fn remove(&self, pod: Arc<Enrolled>) -> Result<(), PlaneError> {
-        pod.proxy.close(FAREWELL).await;
-        let redirector = self.redirector.clone();
-        Self::blocking(move || Ok(redirector.remove(pod.proxy.netns()).map(drop)?)).await
+        let last_words = if pod.is_mispaired() { Duration::ZERO } else { FAREWELL };
+        pod.proxy.close(last_words).await;
+        self.metrics.counter(table::WORKLOAD_PROXIES_STOPPED, []).increment();
+        if pod.proxy.pod().is_announced() {
+            self.pairs.departed(pod.proxy.pod(), &pod.proxy.addresses());
+        }
+        let redirection = self.redirection.clone();
+        Self::blocking(move || redirection.remove(pod.proxy.netns())).await
     }
 
     async fn sweep(&self, pod: Arc<Pod>) -> Result<bool, PlaneError> {
-        let Some(path) = pod.netns.clone() else { return Ok(false) };
+        let (Some(named), true) = (pod.netns.clone(), self.redirection.is_own()) else { return Ok(false) };
         let claims = self.claims.clone();
         Self::blocking(move || {
-            let netns = Netns::open(path)?;
+            let netns = open(&named)?;
             // A namespace that an enrolled pod has under another name is not ours to sweep.
             let _claim = claims.claim(netns.id(), &pod.uid)?;
             Ok(!Swept::is_empty(&sweep(&netns)?))
         })
         .await
     }
-}
 
-// === impl Enrolled ===
-
-impl Enrolled {
-    /// What goes past the mesh in this pod.
-    fn publish(&self, metrics: &Metrics, uncarried: Uncarried) {
-        let key = &self.proxy.pod().key;
-        let (namespace, pod) = (&*key.namespace, &*key.name);
-        for (protocol, direction, count) in [
-            ("other", "in", uncarried.other_in),
-            ("other", "out", uncarried.other_out),
-            ("sctp", "in", uncarried.sctp_in),
-            ("sctp", "out", uncarried.sctp_out),
-            ("udp", "in", uncarried.udp_in),
-            ("udp", "out", uncarried.udp_out),
-        ] {
-            let labels = [namespace, pod, protocol, direction];
-            metrics.counter(table::POD_UNCARRIED_PACKETS, labels).raise_to(count.packets);
-        }
-        let held_back = self.proxy.times_held_back();
-        metrics.counter(table::POD_HELD_BACK, [namespace, pod]).raise_to(held_back);
-        let older = i64::try_from(self.older_connections()).unwrap_or(i64::MAX);
-        metrics.gauge(table::POD_OLDER_CONNECTIONS, [namespace, pod]).set(older);
-    }
-
-    /// Connections that are older than the enrolment and still live: they are not carried.
-    pub fn older_connections(&self) -> usize {
-        self.older_count.load(Ordering::Relaxed)
-    }
-
-    fn recount_older(&self) -> Result<(), PlaneError> {
-        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
-        if !older.is_empty() {
-            let live: HashSet<_> = older_connections(self.proxy.netns())?.iter().map(|c| c.cookie).collect();
-            older.retain(|cookie| live.contains(cookie));
-            self.older_count.store(older.len(), Ordering::Relaxed);
-        }
-        Ok(())
+    async fn attention(&self) -> Vec<Arc<str>> {
+        self.pairs.attention().await
     }
 }
 
-fn older_connections(netns: &Netns) -> Result<Vec<sock_diag::Connection>, PlaneError> {
-    let mut socket = NetlinkSocket::open_in(netns, Protocol::SockDiag)?;
-    Ok(sock_diag::connections(&mut socket)?)
-}
-
-fn reset_connections(netns: &Netns, connections: &[sock_diag::Connection]) -> Result<(), PlaneError> {
-    let mut socket = NetlinkSocket::open_in(netns, Protocol::SockDiag)?;
-    for connection in connections {
-        sock_diag::destroy(&mut socket, connection)?;
+/// The namespace as it is named now.
+fn open(named: &PodNetns) -> Result<Netns, NetnsError> {
+    match named {
+        PodNetns::Path(path) => Netns::open(path.clone()),
+        PodNetns::Handle(netns) => Ok(netns.clone()),
     }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a node shows of itself: pages, gauges, readiness.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::redirection::Redirection;
 use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite, Site};
 use crate::authz::inquiry::{Flaw, Question, answer};
 use crate::control::project::Status;
@@ -16,7 +18,6 @@ use crate::identity::certs::Certs;
 use crate::model::workload::Tunnel;
 use crate::proxy::connections::Connection;
 use crate::proxy::shared::Shared;
-use crate::redirect::Redirector;
 use crate::role::strict_report::{FlowsPage, MeshSettings};
 use crate::runtime::Panics;
 use crate::runtime::ready::{Condition, Readiness};
@@ -33,7 +34,7 @@ pub(super) struct Seen {
     pub(super) dropped: Dropped,
     pub(super) policies: watch::Receiver<Arc<Vec<Status>>>,
     pub(super) pods: watch::Receiver<Arc<Vec<PodStatus>>>,
-    pub(super) redirector: Redirector,
+    pub(super) redirection: Redirection,
     pub(super) shared: Arc<Shared>,
     pub(super) node: Arc<str>,
     pub(super) mesh: MeshSettings,
@@ -108,6 +109,10 @@ impl Seen {
             let of_state = pods.iter().filter(|pod| state(&pod.state) == name).count();
             metrics.gauge(table::PODS, [name]).set(count(of_state));
         }
+        let serving = |pod: &&PodStatus| matches!(pod.state, State::Enrolled | State::Withdrawing);
+        let waiting = |pod: &&PodStatus| matches!(pod.state, State::Enrolling | State::Failed(_));
+        metrics.gauge(table::WORKLOAD_PROXIES, []).set(count(pods.iter().filter(serving).count()));
+        metrics.gauge(table::WORKLOAD_PROXIES_PENDING, []).set(count(pods.iter().filter(waiting).count()));
         let now = SystemTime::now();
         for report in self.certs.report() {
             let identity = report.identity.to_string();
@@ -193,22 +198,25 @@ impl Seen {
         json!({
             "name": &*self.node,
             "network": &*self.shared.config.network,
-            "redirection": self.redirector.backend(),
+            "redirection": self.redirection.name(),
             "sameNodeLane": self.shared.config.same_node_lane,
             "meshVersion": self.shared.mesh.view().version(),
         })
     }
 
     fn pods(&self) -> Value {
+        let proxies = self.shared.local.all();
+        let by_uid: HashMap<_, _> = proxies.iter().filter(|p| !p.is_closing()).map(|p| (&p.pod().uid, p)).collect();
         let one = |status: &PodStatus| {
-            let proxy = status.pod.addresses.first().and_then(|ip| self.shared.local.at(*ip));
+            let proxy = by_uid.get(&status.pod.uid);
+            let addresses = proxy.map_or_else(|| status.pod.addresses.clone(), |proxy| proxy.addresses().to_vec());
             json!({
                 "name": &*status.pod.key.name,
                 "namespace": &*status.pod.key.namespace,
                 "uid": &*status.pod.uid,
                 "serviceAccount": &*status.pod.service_account,
-                "addresses": status.pod.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "netns": status.pod.netns.as_ref().map(|path| path.display().to_string()),
+                "addresses": addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "netns": status.pod.netns.as_ref().map(ToString::to_string),
                 "membership": status.membership.to_string(),
                 "state": state(&status.state),
                 "error": match &status.state { State::Failed(error) => Some(&**error), _ => None },

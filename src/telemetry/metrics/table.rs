@@ -107,6 +107,8 @@ declare! {
         "Packets of an enrolled pod that the mesh does not carry, such as UDP and SCTP";
     POD_VERIFICATIONS: Counters Counter "culvert_pod_verifications_total" &["result"],
         "Checks of a pod's rules, listeners and namespace; result is ok, healed or failed";
+    POD_REFUSALS: Counters Counter "culvert_pod_namespaces_refused_total" &["reason"],
+        "Network namespaces refused for a pod; reason is host or own (the node's or the daemon's), claimed (another pod has it) or address (it does not hold the pod's address), no_address (the pod has none yet)";
     PODS: Gauges Gauge "culvert_pods" &["state"],
         "Pods of this node by state";
     POLICIES_NOT_ENFORCED: Gauges Gauge "culvert_policies_not_enforced" &[],
@@ -117,6 +119,14 @@ declare! {
         "Connections refused; policy is empty when none decided";
     TASK_PANICS: Counters Counter "culvert_task_panics_total" &[],
         "Panics of single tasks, caught; each is a bug to report";
+    WORKLOAD_PROXIES: Gauges Gauge "workload_manager_active_proxy_count" &[],
+        "Pods that this node serves now (unstable)";
+    WORKLOAD_PROXIES_PENDING: Gauges Gauge "workload_manager_pending_proxy_count" &[],
+        "Pods that this node should serve and does not yet; they are tried again (unstable)";
+    WORKLOAD_PROXIES_STARTED: Counters Counter "workload_manager_proxies_started_total" &[],
+        "Pods that this node has begun to serve (unstable)";
+    WORKLOAD_PROXIES_STOPPED: Counters Counter "workload_manager_proxies_stopped_total" &[],
+        "Pods that this node has ended to serve (unstable)";
     PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
         "Files that the process may have open";
     PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],

@@ -1,0 +1,171 @@
+//! Announced pods against what the mesh knows of them: addresses, trust domain, and whose namespace it is.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::enroll::pairing::{Departed, Evidence, Pairing, own, pairing};
+use crate::mesh::{self, View};
+use crate::model::name::NamespacedName;
+use crate::model::pod::Pod;
+use crate::proxy::pod::PodProxy;
+use crate::proxy::shared::LocalPods;
+
+/// What the mesh says of one pod of this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) trust_domain: Arc<str>,
+}
+
+/// Which records are of this node's pods.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) node: Arc<str>,
+    pub(super) cluster: Arc<str>,
+}
+
+/// Judges announced pods, and remembers those that have left.
+pub(super) struct Pairs {
+    mesh: mesh::Reader,
+    place: Place,
+    /// The records of one version of the mesh.
+    records: Mutex<(u64, Arc<Records>)>,
+    departed: Mutex<Departed>,
+    /// Enrolled pods that have to be looked at now, by uid.
+    suspects: Mutex<BTreeSet<Arc<str>>>,
+    suspected: Notify,
+}
+
+type Records = HashMap<NamespacedName, Record>;
+
+/// What is known of a pod at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judged {
+    /// The pod's own addresses: those inside, as far as they can be a pod's.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) pairing: Pairing,
+    pub(super) record: Record,
+}
+
+/// A pass over a large mesh takes a millisecond or two; a stream of changes must not cost more than some of them a second.
+const SPACING: Duration = Duration::from_millis(250);
+
+// === impl Place ===
+
+impl Place {
+    /// The records of this node's pods. Node names are unique in a cluster only.
+    fn records(&self, view: &View) -> Records {
+        let mut records = Records::new();
+        let is_here = |w: &&Arc<crate::model::workload::Workload>| {
+            *w.node == *self.node
+                && (self.cluster.is_empty() || w.cluster.is_empty() || w.cluster == self.cluster)
+                && !w.host_network
+                && w.uid.contains("/Pod/")
+        };
+        for workload in view.workloads().filter(is_here) {
+            let key = NamespacedName::new(Arc::clone(&workload.namespace), Arc::clone(&workload.name));
+            let record = records.entry(key).or_default();
+            record.addresses.extend(workload.addresses.iter().map(IpAddr::to_canonical));
+            record.trust_domain = Arc::clone(&workload.trust_domain);
+        }
+        records
+    }
+}
+
+// === impl Pairs ===
+
+impl Pairs {
+    pub(super) fn new(mesh: mesh::Reader, place: Place) -> Self {
+        Self {
+            mesh,
+            place,
+            records: Mutex::default(),
+            departed: Mutex::default(),
+            suspects: Mutex::default(),
+            suspected: Notify::new(),
+        }
+    }
+
+    /// Judges a pod in whose namespace all of `inside` are. `proven_by` is the record that proved it since it was enrolled.
+    pub(super) fn judge(&self, pod: &Pod, inside: &[IpAddr], proven_by: &[IpAddr]) -> Judged {
+        let record = self.records().get(&pod.key).cloned().unwrap_or_default();
+        let addresses = own(inside);
+        let departed = lock(&self.departed).before(&pod.key, &pod.uid);
+        let recorded = &record.addresses;
+        let pairing = pairing(&Evidence { recorded, inside: &addresses, proven_by, departed: &departed });
+        Judged { addresses, pairing, record }
+    }
+
+    /// The pod is served no more.
+    pub(super) fn departed(&self, pod: &Pod, addresses: &[IpAddr]) {
+        lock(&self.departed).note(&pod.key, &pod.uid, addresses);
+    }
+
+    /// Waits for pods that have to be looked at. Nothing is lost when the wait is given up.
+    pub(super) async fn attention(&self) -> Vec<Arc<str>> {
+        loop {
+            let suspects = std::mem::take(&mut *lock(&self.suspects));
+            if !suspects.is_empty() {
+                return suspects.into_iter().collect();
+            }
+            self.suspected.notified().await;
+        }
+    }
+
+    /// Looks at every enrolled pod whenever the mesh has changed, until `stop`. What looks wrong is verified in earnest
+    /// at once, with the addresses that the namespace has then.
+    pub(super) async fn watch(&self, local: &LocalPods, stop: CancellationToken) {
+        let mut changes = self.mesh.changes();
+        loop {
+            let suspects: Vec<_> = local.all().iter().filter_map(|proxy| self.suspect(proxy)).collect();
+            if !suspects.is_empty() {
+                lock(&self.suspects).extend(suspects);
+                self.suspected.notify_one();
+            }
+            let next = async {
+                tokio::time::sleep(SPACING).await;
+                changes.changed().await
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = next => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn suspect(&self, proxy: &PodProxy) -> Option<Arc<str>> {
+        let pod = proxy.pod();
+        if !pod.is_announced() || proxy.is_closing() {
+            return None;
+        }
+        let Judged { pairing, record, .. } = self.judge(pod, &proxy.addresses(), &[]);
+        let is_other = is_other(&record, &proxy.identity().trust_domain);
+        (pairing == Pairing::Foreign || is_other).then(|| Arc::clone(&pod.uid))
+    }
+
+    fn records(&self) -> Arc<Records> {
+        let view = self.mesh.view();
+        let mut records = lock(&self.records);
+        if records.0 != view.version() {
+            *records = (view.version(), Arc::new(self.place.records(&view)));
+        }
+        Arc::clone(&records.1)
+    }
+}
+
+/// The mesh gives the pod another trust domain than the one it was enrolled with.
+pub(super) fn is_other(record: &Record, trust_domain: &str) -> bool {
+    !record.trust_domain.is_empty() && *record.trust_domain != *trust_domain
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

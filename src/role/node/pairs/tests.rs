@@ -1,0 +1,76 @@
+use super::*;
+use crate::enroll::pairing::Pairing::{Foreign, Proven, Unproven};
+use crate::mesh::{State, channel};
+use crate::model::pod::PodNetns;
+use crate::model::workload::Workload;
+use crate::sys::netns::Netns;
+
+fn workload(uid: &str, node: &str, cluster: &str, address: &str) -> Workload {
+    Workload {
+        uid: uid.into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        trust_domain: "mesh.example".into(),
+        addresses: vec![address.parse().unwrap()],
+        node: node.into(),
+        cluster: cluster.into(),
+        ..Workload::default()
+    }
+}
+
+fn pod() -> Pod {
+    Pod {
+        key: NamespacedName::new("shop", "cart"),
+        uid: "u1".into(),
+        service_account: "cart".into(),
+        node: "a".into(),
+        addresses: Vec::new(),
+        host_network: false,
+        finished: false,
+        dataplane_mode: None,
+        has_sidecar: false,
+        netns: Some(PodNetns::Handle(Netns::own().unwrap())),
+    }
+}
+
+#[test]
+fn only_the_record_of_this_nodes_pod_speaks_of_it() {
+    let (mut writer, reader) = channel();
+    let pairs = Pairs::new(reader, Place { node: "a".into(), cluster: "c".into() });
+    let inside = ["127.0.0.1".parse().unwrap(), "10.0.0.1".parse().unwrap()];
+    let mut judge = |workloads: Vec<Workload>| {
+        writer.replace(State { workloads, ..State::default() });
+        pairs.judge(&pod(), &inside, &[]).pairing
+    };
+    assert_eq!(judge(vec![]), Unproven);
+    assert_eq!(judge(vec![workload("c//Pod/shop/cart", "a", "c", "10.0.0.1")]), Proven);
+    assert_eq!(judge(vec![workload("c//v1/Pod/shop/cart", "a", "c", "10.0.0.2")]), Foreign);
+    assert_eq!(judge(vec![workload("c//Pod/shop/cart", "a", "", "10.0.0.2")]), Foreign);
+    // The pod of this name on another node, of another cluster, and something that is no pod.
+    assert_eq!(judge(vec![workload("c//Pod/shop/cart", "b", "c", "10.0.0.2")]), Unproven);
+    assert_eq!(judge(vec![workload("d//Pod/shop/cart", "a", "d", "10.0.0.2")]), Unproven);
+    assert_eq!(judge(vec![workload("c/networking.istio.io/WorkloadEntry/shop/cart", "a", "c", "10.0.0.2")]), Unproven);
+    let host = Workload { host_network: true, ..workload("c//Pod/shop/cart", "a", "c", "10.0.0.2") };
+    assert_eq!(judge(vec![host]), Unproven);
+    let judged = pairs.judge(&pod(), &inside, &[]);
+    assert_eq!(judged.addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+
+    let other = Pod { uid: "u0".into(), ..pod() };
+    writer.replace(State { workloads: vec![workload("c//Pod/shop/cart", "a", "c", "10.0.0.2")], ..State::default() });
+    pairs.departed(&other, &["10.0.0.2".parse().unwrap()]);
+    let judged = pairs.judge(&pod(), &inside, &[]);
+    assert_eq!(judged.pairing, Unproven, "it is the record of the pod before it");
+    assert!(is_other(&judged.record, "cluster.local") && !is_other(&judged.record, "mesh.example"));
+}
+
+#[tokio::test]
+async fn a_suspicion_is_not_lost_by_whoever_gives_up_waiting() {
+    let (_writer, reader) = channel();
+    let pairs = Pairs::new(reader, Place { node: "a".into(), cluster: "c".into() });
+    let given_up = tokio::time::timeout(Duration::from_millis(1), pairs.attention()).await;
+    assert!(given_up.is_err());
+    lock(&pairs.suspects).insert("u1".into());
+    pairs.suspected.notify_one();
+    drop(pairs.attention());
+    assert_eq!(pairs.attention().await, ["u1".into()]);
+}
