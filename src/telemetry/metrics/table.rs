@@ -83,6 +83,12 @@ declare! {
         "Bytes from server to client";
     TCP_SOCKETS_OPEN: Gauges Gauge "istio_tcp_sockets_open" &["reporter"],
         "TCP connections that are open now";
+    XDS_TERMINATIONS: Counters Counter "istio_xds_connection_terminations_total" &["reason"],
+        "Ends of the stream to the control plane; reason is ConnectionError (never opened), Error, Reconnect (cut) or Complete (closed by its server)";
+    XDS_MESSAGES: Counters Counter "istio_xds_message_total" &["url"],
+        "Responses of the control plane, by the URL of their type";
+    XDS_MESSAGE_BYTES: Counters Counter "istio_xds_message_bytes_total" &["url"],
+        "Bytes of the control plane's responses, by the URL of their type";
     BUILD: Gauges Gauge "istio_build" &["component", "tag"],
         "Always 1; the labels name the build";
     CERTIFICATE_EXPIRY: Gauges Gauge "culvert_certificate_expiry_seconds" &["kind", "identity"],
@@ -127,6 +133,10 @@ declare! {
         "Pods that this node has begun to serve (unstable)";
     WORKLOAD_PROXIES_STOPPED: Counters Counter "workload_manager_proxies_stopped_total" &[],
         "Pods that this node has ended to serve (unstable)";
+    XDS_REFUSED: Counters Counter "culvert_xds_resources_refused_total" &["url"],
+        "Resources of the control plane that could not be taken, by the URL of their type; what was held before stays";
+    XDS_STATE_AGE: Gauges Gauge "culvert_xds_state_age_seconds" &[],
+        "Seconds since the state was last known to be the control plane's; 0 while connected to it";
     PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
         "Files that the process may have open";
     PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],

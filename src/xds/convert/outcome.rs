@@ -51,7 +51,7 @@ pub(super) type Checked<T> = Result<T, Fault>;
 // === impl Fault ===
 
 impl Fault {
-    pub(super) fn new(value: impl fmt::Debug, reason: &'static str) -> Self {
+    pub(in crate::xds) fn new(value: impl fmt::Debug, reason: &'static str) -> Self {
         let mut text = Short { text: String::new(), room: MAX_VALUE };
         if write!(text, "{value:?}").is_err() {
             text.text.push('…');
@@ -60,7 +60,7 @@ impl Fault {
     }
 
     /// The same one level up.
-    pub(super) fn within(mut self, field: &str) -> Self {
+    pub(in crate::xds) fn within(mut self, field: &str) -> Self {
         self.field = if self.field.is_empty() { field.to_owned() } else { format!("{field}.{}", self.field) };
         self
     }
@@ -69,7 +69,7 @@ impl Fault {
         self.within(&format!("{field}[{index}]"))
     }
 
-    pub(super) fn of(self, resource: &str) -> Refused {
+    pub(in crate::xds) fn of(self, resource: &str) -> Refused {
         Refused { resource: resource.to_owned(), fault: self }
     }
 }

@@ -1,0 +1,94 @@
+//! A restart with what was kept.
+
+use std::path::Path;
+
+use super::*;
+
+fn keep(directory: &Path) -> Option<Keep> {
+    let settings = KeepSettings {
+        directory: directory.to_owned(),
+        greatest_age: Duration::from_secs(3600),
+        source: "plane".into(),
+        interval: Keep::INTERVAL,
+    };
+    Some(Keep::open(settings, SystemTime::now()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_serves_at_once_and_with_no_control_plane() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, status, .. } = scene(false, keep(root.path()));
+    assert!(!status.borrow().ready());
+    play(client, async {
+        let (mut stream, _) = greet(&mut streams).await;
+        let gone = of_workload(&workload("uid-2", "10.0.0.2"), "1");
+        stream.send(response(ADDRESS, "1", vec![gone, of_service(&service("web", "10.9.0.1"), "5")], &[])).await;
+        stream.request().await;
+        stream.send(response(ADDRESS, "2", vec![broken(ADDRESS, "uid-1")], &["uid-2"])).await;
+        stream.request().await;
+        // No interval has passed: what is written is written at the end.
+    })
+    .await;
+
+    let Scene { client, mesh, plane, streams: mut next, status, .. } = scene(false, keep(root.path()));
+    plane.down.store(true, Ordering::Relaxed);
+    assert_eq!(mesh.names(), ["uid-1", "shop/web", "shop/p"], "before it has run");
+    let now = status.borrow().clone();
+    assert!(now.ready() && now.restored && !now.synced() && now.connected_since.is_none());
+    assert_eq!((now.address.held, now.authorization.held), (2, 1));
+    assert!(now.age(SystemTime::now() + Duration::from_secs(100)).unwrap() >= Duration::from_secs(99));
+    play(client, async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        plane.down.store(false, Ordering::Relaxed);
+        let (_stream, first) = greet(&mut next).await;
+        let versions: Vec<_> = first[0].initial_resource_versions.iter().collect();
+        assert_eq!(
+            versions.iter().map(|(name, version)| format!("{name}={version}")).collect::<Vec<_>>(),
+            ["shop/web=5", "uid-1=1"]
+        );
+        assert_eq!(first[1].initial_resource_versions.len(), 1);
+        assert!(!status.borrow().restored && status.borrow().synced());
+        assert_eq!(status.borrow().age(SystemTime::now()), Some(Duration::ZERO));
+    })
+    .await;
+    assert_eq!(scene(false, keep(root.path())).mesh.names().len(), 3, "and the next one as well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_sync_that_was_not_finished_is_not_used() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, .. } = scene(false, keep(root.path()));
+    play(client, async {
+        let mut stream = streams.recv().await.unwrap();
+        let resources = vec![of_workload(&workload("uid-1", "10.0.0.1"), "1")];
+        stream.send(response(ADDRESS, "1", resources, &[])).await;
+        for _ in 0..3 {
+            stream.request().await;
+        }
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    })
+    .await;
+    let Scene { mesh, status, .. } = scene(false, keep(root.path()));
+    assert_eq!(mesh.names(), [""; 0], "its policies are missing");
+    assert!(!status.borrow().ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connected_client_keeps_its_state_young() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, status, .. } = scene(false, keep(root.path()));
+    play(client, async {
+        let (_stream, _) = greet(&mut streams).await;
+        let mut changes = status.clone();
+        changes.mark_unchanged();
+        let marked = async {
+            for _ in 0..5 {
+                changes.changed().await.unwrap();
+            }
+        };
+        let began = Instant::now();
+        timeout(Duration::from_secs(3600), marked).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_secs(300), "once a minute");
+    })
+    .await;
+}

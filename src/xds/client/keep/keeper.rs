@@ -1,0 +1,183 @@
+//! The task that writes the state file.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::{Instant, timeout_at};
+
+use crate::telemetry::cause::chain;
+
+use super::super::outcome::Record;
+use super::frame::Writer;
+use super::journal::{Journal, KeepError};
+use super::load::Loaded;
+use super::{Keep, KeepSettings};
+
+/// Bytes of a piece.
+const PIECE: usize = 1 << 20;
+/// Pieces on their way to the disk: a first sync fits, and a disk that stands still costs no more.
+const QUEUE: usize = 256;
+/// Bytes that are collected before the interval is over.
+const ENOUGH: usize = 4 << 20;
+
+/// For the file.
+#[derive(Debug)]
+enum Piece {
+    Records(Vec<u8>),
+    /// The state is the control plane's as of this time.
+    Mark(SystemTime),
+}
+
+/// The way to the file.
+#[derive(Debug)]
+pub(in crate::xds::client) struct Pieces {
+    sender: Option<mpsc::Sender<Piece>>,
+    writer: Writer,
+}
+
+/// Writes until the other end is dropped.
+pub(in crate::xds::client) struct Keeper {
+    pieces: mpsc::Receiver<Piece>,
+    settings: KeepSettings,
+    state: State,
+}
+
+enum State {
+    /// Nothing was written yet.
+    Waiting(Option<Loaded>),
+    Open(Box<Journal>),
+    /// It was told why.
+    Off,
+}
+
+// === impl Pieces ===
+
+impl Pieces {
+    /// Goes nowhere.
+    pub(in crate::xds::client) const fn none() -> Self {
+        Self { sender: None, writer: Writer::new() }
+    }
+
+    /// Notes a record. One that cannot be kept ends the keeping: a state with a hole is never marked as complete.
+    pub(in crate::xds::client) fn record(&mut self, record: Record<'_>) {
+        if self.sender.is_none() {
+            return;
+        }
+        if !self.writer.record(record) {
+            self.stop("a resource is too large to be kept");
+        }
+        if self.writer.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    /// Sends on what was noted, without waiting.
+    pub(in crate::xds::client) fn flush(&mut self) {
+        if self.writer.len() > 0 {
+            let records = self.writer.take();
+            self.send(Piece::Records(records));
+        }
+    }
+
+    /// All that was noted is the control plane's, and all of it, as of `as_of`.
+    pub(in crate::xds::client) fn mark(&mut self, as_of: SystemTime) {
+        self.flush();
+        self.send(Piece::Mark(as_of));
+    }
+
+    /// Whether there is still a file.
+    #[cfg(test)]
+    pub(super) const fn is_on(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    fn send(&mut self, piece: Piece) {
+        let Some(sender) = &self.sender else { return };
+        match sender.try_send(piece) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.stop("the disk does not keep up"),
+            Err(TrySendError::Closed(_)) => self.sender = None,
+        }
+    }
+
+    fn stop(&mut self, reason: &str) {
+        tracing::warn!(reason, "changes of the mesh are not kept on disk from now on");
+        *self = Self::none();
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    pub(in crate::xds::client) fn new(keep: Keep) -> (Pieces, Self) {
+        let (sender, pieces) = mpsc::channel(QUEUE);
+        let Keep { settings, loaded } = keep;
+        (
+            Pieces { sender: Some(sender), writer: Writer::new() },
+            Self { pieces, settings, state: State::Waiting(loaded) },
+        )
+    }
+
+    /// Ends when every piece is written and no more can come.
+    pub(in crate::xds::client) async fn run(mut self) {
+        while let Some(first) = self.pieces.recv().await {
+            let (records, as_of) = self.collect(first).await;
+            let (settings, state) = (self.settings.clone(), std::mem::replace(&mut self.state, State::Off));
+            let written = tokio::task::spawn_blocking(move || write(&settings, state, &records, as_of)).await;
+            self.state = written.unwrap_or(State::Off);
+            if matches!(self.state, State::Off) {
+                return;
+            }
+        }
+    }
+
+    /// What comes within the interval. A mark alone also waits for it, which keeps idle meshes quiet.
+    async fn collect(&mut self, first: Piece) -> (Vec<u8>, Option<SystemTime>) {
+        let until = Instant::now() + self.settings.interval.max(Duration::from_millis(1));
+        let (mut records, mut as_of) = (Vec::new(), None);
+        let mut piece = Some(first);
+        while let Some(next) = piece {
+            match next {
+                Piece::Records(more) => records.extend(more),
+                Piece::Mark(at) => as_of = Some(at),
+            }
+            if records.len() >= ENOUGH {
+                break;
+            }
+            piece = timeout_at(until, self.pieces.recv()).await.ok().flatten();
+        }
+        (records, as_of)
+    }
+}
+
+/// Blocks. Without a mark the last one stays.
+fn write(settings: &KeepSettings, state: State, records: &[u8], as_of: Option<SystemTime>) -> State {
+    let opened = match state {
+        State::Off => return State::Off,
+        State::Open(journal) => Ok(journal),
+        State::Waiting(loaded) => {
+            Journal::begin(&settings.directory, &settings.source, loaded.as_ref(), SystemTime::now()).map(Box::new)
+        }
+    };
+    let written = opened.and_then(|mut journal| match journal.append(records, as_of) {
+        Ok(()) => Ok(journal),
+        Err(error) => {
+            if !matches!(error, KeepError::TakenOver) {
+                journal.remove();
+            }
+            Err(error)
+        }
+    });
+    match written {
+        Ok(journal) => State::Open(journal),
+        Err(KeepError::TakenOver) => {
+            tracing::info!("{}", KeepError::TakenOver);
+            State::Off
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "no state of the mesh on disk");
+            State::Off
+        }
+    }
+}

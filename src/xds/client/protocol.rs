@@ -1,0 +1,368 @@
+//! Incremental xDS as its client sees it: a state machine. Responses, demands and the time go in; updates of the mesh
+//! and requests come out. Pure.
+//!
+//! After [`Protocol::open`] the requests are sent in the order in which they come out. A response is taken piece by
+//! piece, [`Protocol::begin`], [`Protocol::take`], [`Protocol::finish`], so that a large one does not keep a thread.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::proto::discovery::Node;
+use crate::proto::google::Status;
+use crate::xds::convert::{Decoded, Refused};
+
+use super::budget::Budget;
+use super::complaints::Complaints;
+use super::demand::{Answer, Book, Key};
+use super::envelope::Envelope;
+use super::held::Held;
+use super::intake::{self, Fresh, Thing};
+use super::kind::Kind;
+use super::outcome::{Asked, Keeping, Record, Taken, Tick};
+use super::requests::{ROOM, Request, of, subscribe};
+use super::sharing::Sharing;
+use super::update::Update;
+use super::version::Version;
+
+/// The code of a refused answer, `INVALID_ARGUMENT` of gRPC.
+const INVALID_ARGUMENT: i32 = 3;
+/// Bytes of a nonce or a type URL that are sent back. A longer one is not answered.
+const LONGEST_ECHO: usize = 1024;
+/// Refusals that are answered at once, and then one a second: a server that answers a refusal by sending the same again
+/// is slowed down, and the good part of what it sends is applied all the same.
+const REFUSALS: (u32, Duration) = (10, Duration::from_secs(1));
+/// Names that were given up and may still arrive.
+const LET_GO: usize = 1024;
+/// What the first request had no room for and no response named is removed after 10 s without a response of that type,
+/// 60 s after the first one at the latest. The protocol does not say where the first answer ends, and to remove too
+/// early is worse than too late.
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
+
+/// The state of one client. `T` is a ticket of those who wait.
+#[derive(Debug)]
+pub(super) struct Protocol<T> {
+    node: Node,
+    on_demand: bool,
+    connected: bool,
+    held: Held,
+    sharing: Sharing,
+    book: Book<T>,
+    types: [Type; 2],
+    refusals: Budget,
+    /// Answers to refused responses that wait for the budget: by kind, and last that of unknown types.
+    delayed: [Option<(Instant, Request)>; 3],
+    let_go: VecDeque<Arc<str>>,
+}
+
+/// One type on this stream.
+#[derive(Debug, Default)]
+struct Type {
+    /// Names that are held and that the server was not told of.
+    unconfirmed: HashSet<Arc<str>>,
+    /// When what is unconfirmed goes: then, or somewhat later if another response comes, but not after the second.
+    settle: Option<(Instant, Instant)>,
+    /// Something came whose name cannot be read. It may have been an unconfirmed one, so all of them stay.
+    nameless: bool,
+}
+
+/// A response that is being taken.
+#[derive(Debug)]
+pub(super) struct Intake<T> {
+    kind: Option<Kind>,
+    resources: std::vec::IntoIter<Bytes>,
+    removed: Vec<String>,
+    type_url: String,
+    nonce: String,
+    count: usize,
+    subscribe: Vec<Arc<str>>,
+    taken: Taken<T>,
+}
+
+// === impl Protocol ===
+
+impl<T> Protocol<T> {
+    /// `on_demand`: addresses are asked for one by one. Policies are always sent all.
+    pub(super) fn new(node: Node, on_demand: bool) -> Self {
+        Self {
+            node,
+            on_demand,
+            connected: false,
+            held: Held::default(),
+            sharing: Sharing::default(),
+            book: Book::new(),
+            types: [Type::default(), Type::default()],
+            refusals: Budget::new(REFUSALS.0, REFUSALS.1),
+            delayed: [None, None, None],
+            let_go: VecDeque::new(),
+        }
+    }
+
+    /// Takes what was held before a restart, without a word to anyone.
+    pub(super) fn restore(&mut self, record: Record<'_>, update: &mut Update) -> Result<(), Refused> {
+        let Record { kind, name, version, value } = record;
+        let Decoded { value, left_out: _ } = intake::thing(kind, name, value.unwrap_or_default())?;
+        self.hold(name, version, value, update);
+        Ok(())
+    }
+
+    /// A stream is about to open: its first requests.
+    pub(super) fn open(&mut self) -> Vec<Request> {
+        self.closed();
+        self.connected = true;
+        let mut requests = Vec::new();
+        for kind in Kind::ALL {
+            let (initial_resource_versions, left) = self.held.versions(kind, ROOM);
+            let one_by_one = self.on_demand && kind == Kind::Address;
+            // Both at once ask for nothing, which is not the same as asking for nothing in particular.
+            let all = || if one_by_one { vec!["*".to_owned()] } else { Vec::new() };
+            requests.push(Request {
+                node: Some(self.node.clone()),
+                resource_names_subscribe: all(),
+                resource_names_unsubscribe: all(),
+                initial_resource_versions,
+                ..of(kind)
+            });
+            if one_by_one {
+                requests.extend(subscribe(left.iter().chain(self.book.keys())));
+            } else {
+                self.types[kind.index()].unconfirmed = left.into_iter().collect();
+            }
+        }
+        requests
+    }
+
+    /// The stream has ended. What is held stays, and who waits goes on waiting.
+    pub(super) fn closed(&mut self) {
+        self.connected = false;
+        self.types = [Type::default(), Type::default()];
+        self.delayed = [None, None, None];
+        self.let_go.clear();
+    }
+
+    pub(super) fn begin(&mut self, response: Envelope) -> Intake<T> {
+        let Envelope { resources, type_url, nonce, removed_resources } = response;
+        let kind = Kind::of(&type_url);
+        let taken = Taken {
+            kind,
+            accepted: false,
+            update: Update::default(),
+            answers: Vec::new(),
+            refused: Complaints::default(),
+            left_out: Complaints::default(),
+            requests: Vec::new(),
+        };
+        Intake {
+            kind,
+            count: resources.len(),
+            resources: resources.into_iter(),
+            removed: removed_resources,
+            type_url,
+            nonce,
+            subscribe: Vec::new(),
+            taken,
+        }
+    }
+
+    /// Takes up to `most` resources; answers whether there are more.
+    pub(super) fn take(&mut self, intake: &mut Intake<T>, most: usize, keep: Keeping<'_>) -> bool {
+        let Some(kind) = intake.kind else { return false };
+        for _ in 0..most {
+            let Some(resource) = intake.resources.next() else { return false };
+            match intake::read(kind, resource) {
+                Ok(fresh) => self.accept(kind, fresh, intake, keep),
+                Err(bad) => {
+                    intake.taken.refused.add(&bad.refused);
+                    self.types[kind.index()].nameless |= bad.names.is_empty();
+                    for name in &bad.names {
+                        self.types[kind.index()].unconfirmed.remove(&**name);
+                        self.answer(kind, name, Answer::Refused, &mut intake.taken.answers);
+                    }
+                }
+            }
+        }
+        intake.resources.len() > 0
+    }
+
+    /// Takes the removals and answers the response.
+    pub(super) fn finish(&mut self, intake: Intake<T>, now: Instant, keep: Keeping<'_>) -> Taken<T> {
+        let Intake { kind, removed, type_url, nonce, count, subscribe: again, mut taken, .. } = intake;
+        let mut given_up = Vec::new();
+        if let Some(kind) = kind {
+            for name in &removed {
+                self.types[kind.index()].unconfirmed.remove(&**name);
+                self.remove(kind, name, &mut taken.update, keep);
+                if self.answer(kind, name, Answer::Missing, &mut taken.answers) && self.on_demand {
+                    given_up.push(Arc::from(&**name));
+                }
+            }
+            // What went and came again in one response is there.
+            taken.update.removed.retain(|removed| !self.held.holds(removed));
+            let Type { unconfirmed, settle, nameless } = &mut self.types[kind.index()];
+            if !unconfirmed.is_empty() && !*nameless {
+                let (_, latest) = settle.unwrap_or((now, now + SETTLED));
+                *settle = Some(((now + QUIET).min(latest), latest));
+            }
+        } else {
+            taken.refused.add(format_args!("{:.200?}: nothing of this type was asked for", type_url));
+        }
+        taken.accepted = kind.is_some() && (count == 0 || taken.refused.count() < count);
+        self.reply(kind, type_url, nonce, now, &mut taken);
+        taken.requests.extend(subscribe(again.iter()));
+        taken.requests.extend(self.give_up(given_up));
+        taken
+    }
+
+    /// Someone wants to know of one resource before `deadline`.
+    pub(super) fn demand(&mut self, key: &Key, deadline: Instant, ticket: T) -> Asked<T> {
+        if self.held.contains(Kind::Address, key.as_str()) {
+            return Asked::Held(ticket);
+        }
+        match self.book.add(key, deadline, ticket) {
+            Err(ticket) => Asked::TooMany(ticket),
+            Ok(first) if first && self.connected => {
+                Asked::Waits(subscribe(std::iter::once(&key.shared())).into_iter().next())
+            }
+            Ok(_) => Asked::Waits(None),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Instant, keep: Keeping<'_>) -> Tick<T> {
+        let (expired, keys) = self.book.expire(now);
+        let mut requests = self.give_up(keys);
+        for delayed in &mut self.delayed {
+            match delayed.take() {
+                Some((at, request)) if at <= now => {
+                    if self.refusals.take(now) {
+                        requests.push(request);
+                    } else {
+                        *delayed = Some((self.refusals.next(now), request));
+                    }
+                }
+                other => *delayed = other,
+            }
+        }
+        let mut update = Update::default();
+        for kind in Kind::ALL {
+            let of_type = &mut self.types[kind.index()];
+            if of_type.settle.is_some_and(|(at, _)| at <= now) {
+                let Type { unconfirmed, nameless, .. } = std::mem::take(of_type);
+                for name in unconfirmed.iter().filter(|_| !nameless) {
+                    self.remove(kind, name, &mut update, keep);
+                }
+            }
+        }
+        Tick { update, expired, requests }
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        let delayed = self.delayed.iter().flatten().map(|(at, _)| *at);
+        let settle = self.types.iter().filter_map(|of_type| of_type.settle).map(|(at, _)| at);
+        delayed.chain(settle).chain(self.book.next_deadline()).min()
+    }
+
+    pub(super) fn held(&self, kind: Kind) -> usize {
+        self.held.len(kind)
+    }
+
+    fn accept(&mut self, kind: Kind, fresh: Fresh, intake: &mut Intake<T>, keep: Keeping<'_>) {
+        let Fresh { name, version, aliases, bytes, thing, left_out } = fresh;
+        keep(Record { kind, name: &name, version: &version, value: Some(&bytes) });
+        if !left_out.is_empty() {
+            intake.taken.left_out.add(format_args!("{name}: {left_out}"));
+        }
+        self.types[kind.index()].unconfirmed.remove(&*name);
+        if !self.book.is_empty() {
+            for key in std::iter::once(&name).chain(&aliases).chain(&thing.addresses()) {
+                self.answer(kind, key, Answer::Found, &mut intake.taken.answers);
+            }
+        }
+        if let Some(at) = self.let_go.iter().position(|gone| **gone == *name) {
+            // It came when nobody waited any more. It is held now, so its changes are wanted.
+            intake.subscribe.extend(self.let_go.remove(at));
+        }
+        self.hold(&name, &version, thing, &mut intake.taken.update);
+    }
+
+    fn hold(&mut self, name: &str, version: &str, thing: Thing, update: &mut Update) {
+        let what = thing.what();
+        let held = self.held.name(what, name);
+        let name = match thing {
+            Thing::Workload(mut workload) => {
+                let name = held.unwrap_or_else(|| Arc::clone(&workload.uid));
+                workload.uid = Arc::clone(&name);
+                self.sharing.workload(&mut workload);
+                update.workloads.push(workload);
+                name
+            }
+            Thing::Service(mut service) => {
+                self.sharing.service(&mut service);
+                update.services.push(service);
+                held.unwrap_or_else(|| name.into())
+            }
+            Thing::Policy(mut policy) => {
+                self.sharing.key(&mut policy.key);
+                update.policies.push(policy);
+                held.unwrap_or_else(|| name.into())
+            }
+        };
+        update.removed.extend(self.held.insert(what, name, Version::new(version)));
+    }
+
+    fn remove(&mut self, kind: Kind, name: &str, update: &mut Update, keep: Keeping<'_>) {
+        if let Some(removed) = self.held.remove(kind, name) {
+            keep(Record { kind, name, version: "", value: None });
+            update.removed.push(removed);
+        }
+    }
+
+    /// Answers all who wait for a key; whether there were any.
+    fn answer(&mut self, kind: Kind, key: &str, answer: Answer, answers: &mut Vec<(T, Answer)>) -> bool {
+        if kind != Kind::Address || self.book.is_empty() {
+            return false;
+        }
+        let before = answers.len();
+        answers.extend(self.book.answer(key).map(|ticket| (ticket, answer)));
+        answers.len() > before
+    }
+
+    /// Tells the server to forget names that nobody waits for: what pods ask for must not pile up there.
+    fn give_up(&mut self, keys: Vec<Arc<str>>) -> Vec<Request> {
+        if keys.is_empty() || !self.connected {
+            return Vec::new();
+        }
+        let resource_names_unsubscribe = keys.iter().map(ToString::to_string).collect();
+        self.let_go.extend(keys);
+        self.let_go.drain(..self.let_go.len().saturating_sub(LET_GO));
+        vec![Request { resource_names_unsubscribe, ..of(Kind::Address) }]
+    }
+
+    fn reply(&mut self, kind: Option<Kind>, type_url: String, nonce: String, now: Instant, taken: &mut Taken<T>) {
+        // Without a nonce it would be taken for a new request, and be answered with everything.
+        if nonce.is_empty() || nonce.len() > LONGEST_ECHO || type_url.len() > LONGEST_ECHO {
+            return;
+        }
+        let delayed = &mut self.delayed[kind.map_or(Kind::ALL.len(), Kind::index)];
+        let mut reply = Request { type_url, response_nonce: nonce, ..Request::default() };
+        if taken.refused.is_empty() {
+            taken.requests.extend(delayed.take().map(|(_, older)| older));
+        } else {
+            reply.error_detail = Some(Status { code: INVALID_ARGUMENT, message: taken.refused.to_string() });
+            if delayed.is_some() || !self.refusals.take(now) {
+                // The newest counts: to the server an older nonce is stale.
+                *delayed = Some((self.refusals.next(now), reply));
+                return;
+            }
+        }
+        taken.requests.push(reply);
+    }
+}
+
+#[cfg(test)]
+mod tests;

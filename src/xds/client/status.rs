@@ -1,0 +1,90 @@
+//! What others see of the client: whether it may be relied on, and how old its state is.
+
+use std::time::{Duration, SystemTime};
+
+use super::kind::Kind;
+
+/// The client as it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Addresses are asked for one by one.
+    pub on_demand: bool,
+    /// When the stream that is open now brought its first response; `None` while there is none.
+    pub connected_since: Option<SystemTime>,
+    /// Up to when the state is known to be the control plane's; while connected, now. `None`: there is no state.
+    pub as_of: Option<SystemTime>,
+    /// The state was read from disk, and no response has been taken since.
+    pub restored: bool,
+    pub address: TypeStatus,
+    pub authorization: TypeStatus,
+}
+
+/// One type of resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeStatus {
+    /// A first response was taken by this process: all of it, or what could be read of it.
+    pub synced: bool,
+    /// When the last response was taken.
+    pub last_accepted: Option<SystemTime>,
+    /// Resources that are held.
+    pub held: usize,
+}
+
+// === impl Status ===
+
+impl Status {
+    pub const fn of(&self, kind: Kind) -> &TypeStatus {
+        match kind {
+            Kind::Address => &self.address,
+            Kind::Authorization => &self.authorization,
+        }
+    }
+
+    pub(super) const fn of_mut(&mut self, kind: Kind) -> &mut TypeStatus {
+        match kind {
+            Kind::Address => &mut self.address,
+            Kind::Authorization => &mut self.authorization,
+        }
+    }
+
+    /// Every type that is not asked for one by one has had its first response: what is not in the mesh is not anywhere.
+    pub const fn synced(&self) -> bool {
+        (self.on_demand || self.address.synced) && self.authorization.synced
+    }
+
+    /// There is a state to serve: the control plane's, or the one from disk.
+    pub const fn ready(&self) -> bool {
+        self.restored || self.synced()
+    }
+
+    /// How long ago the state was last known to be the control plane's; zero while connected and synced. `None`: there is no state.
+    pub fn age(&self, now: SystemTime) -> Option<Duration> {
+        let as_of = self.as_of?;
+        let current = self.connected_since.is_some() && self.synced();
+        Some(if current { Duration::ZERO } else { now.duration_since(as_of).unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_and_age() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut status = Status::default();
+        assert_eq!((status.ready(), status.age(at(9))), (false, None));
+        status.authorization.synced = true;
+        assert!(!status.ready());
+        status.on_demand = true;
+        assert!(status.ready() && status.synced());
+        status = Status { restored: true, as_of: Some(at(5)), ..Status::default() };
+        assert!(status.ready() && !status.synced());
+        assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)));
+        assert_eq!(status.age(at(1)), Some(Duration::ZERO), "the clock went back");
+        status.connected_since = Some(at(6));
+        assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)), "policies are still those of the disk");
+        (status.address.synced, status.authorization.synced) = (true, true);
+        assert_eq!(status.age(at(9)), Some(Duration::ZERO));
+    }
+}
