@@ -19,8 +19,9 @@ use super::token::{Token, TokenError, TokenSource};
 use super::trust::{RootSource, Roots, Trust, TrustError};
 use crate::tls::{ControlConnector, ControlNameError, TlsError, TrustedRoots};
 
-/// A PING on a silent connection, 30 s, and how long its answer may take, 10 s: as Istio's node proxy. Requests are
-/// rare and streams are silent for hours, so this is how a dead path is noticed.
+/// A PING on a connection with an open stream that is silent, 30 s, and how long its answer may take, 10 s: as Istio's
+/// node proxy. A stream is silent for hours, and this is how a dead path under it is noticed. Without a stream there is
+/// no PING: servers of gRPC end a connection that sends them (`too_many_pings`, gRFC A8) unless they were told otherwise.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 
@@ -101,7 +102,7 @@ pub enum ConnectFailure {
     #[error("the host did not answer within {} s: look at the route, and at firewalls and NetworkPolicies", limit.as_secs_f32())]
     Timeout { limit: Duration },
     /// The control plane's certificate, or our roots.
-    #[error("the TLS handshake failed: compare the roots configured here with those of the control plane")]
+    #[error("the TLS handshake failed")]
     Tls(#[source] Box<TlsError>),
 }
 
@@ -228,7 +229,7 @@ impl Endpoint {
             .map_err(|error| ConnectFailure::Http2(Box::new(error)))?
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_ANSWER)
-            .keep_alive_while_idle(true);
+            .keep_alive_while_idle(false);
         let once = Once(Some(TokioIo::new(stream)));
         // It waits for no answer of the server, so it needs no deadline.
         endpoint.connect_with_connector(once).await.map_err(|error| ConnectFailure::Http2(Box::new(error)))

@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::network::{Dial, DialError, Dialled, Transport};
@@ -43,6 +44,7 @@ struct State {
     connections: Mutex<JoinSet<()>>,
     dials: AtomicUsize,
     door: Mutex<Door>,
+    frozen: CancellationToken,
     handler: Handler,
     server: Mutex<TestServer>,
 }
@@ -56,6 +58,7 @@ impl Plane {
             connections: Mutex::default(),
             dials: AtomicUsize::new(0),
             door: Mutex::new(Door::Open),
+            frozen: CancellationToken::new(),
             handler: Arc::new(handler),
             server: Mutex::new(server),
         }))
@@ -87,9 +90,15 @@ impl Plane {
         self.0.connections.lock().unwrap().abort_all();
     }
 
+    /// The path dies under all connections, those to come as well.
+    pub(crate) fn freeze(&self) {
+        self.0.frozen.cancel();
+    }
+
     /// Serves a connection that came from elsewhere.
     pub(crate) fn serve(&self, stream: impl Transport + 'static) {
         let (server, handler) = (self.0.server.lock().unwrap().clone(), Arc::clone(&self.0.handler));
+        let frozen = self.0.frozen.clone();
         self.0.connections.lock().unwrap().spawn(async move {
             let Ok(stream) = server.accept(stream).await else { return };
             let service = service_fn(move |request| {
@@ -97,7 +106,12 @@ impl Plane {
                 async { Ok::<_, Infallible>(answer.await) }
             });
             let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            drop(http.serve_connection(TokioIo::new(stream), service).await);
+            let mut served = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                _ = &mut served => {}
+                // The connection stays, and nobody reads it.
+                () = frozen.cancelled() => pending().await,
+            }
         });
     }
 

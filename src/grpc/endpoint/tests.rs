@@ -118,13 +118,16 @@ async fn a_lost_channel_says_so_and_never_dials_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_is_found_out() {
+async fn a_path_that_dies_under_a_request_is_found_out_and_a_slow_answer_is_not_cut() {
     let ca = TestCa::new();
     let plane = Plane::new(ca.server(&["istiod.test"]), |_| Box::pin(std::future::pending()));
     let channel = plane.endpoint(&Plane::settings(pem(&ca))).connect().await.unwrap();
     // A server that lives answers a PING, however long it thinks.
-    let waited = tokio::time::timeout(Duration::from_secs(600), ask(&channel)).await;
-    assert!(waited.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(600), ask(&channel)).await.is_err());
+    plane.freeze();
+    let begun = Instant::now();
+    assert!(lost(&ask(&channel).await));
+    assert!(begun.elapsed() <= Duration::from_secs(41), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

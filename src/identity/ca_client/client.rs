@@ -78,7 +78,7 @@ impl CaClient {
                 }
                 Err(status) if lost(&status) => {
                     call.lost();
-                    // It may have ended hours ago, idle; that is no failure of the CA. Once, though.
+                    // It may have ended while it was idle; that is no failure of the CA. Once, though.
                     if !(old && std::mem::take(&mut again)) {
                         return Err(CaError::of(self.endpoint.address(), &status));
                     }
@@ -107,7 +107,12 @@ impl CaClient {
         let trust = self.endpoint.trust().ok();
         let (line, old) = self.lock().current(&self.endpoint, trust);
         let error = match line.channel().await {
-            Ok(channel) => return Ok((line, channel, old)),
+            Ok(channel) => {
+                if !old {
+                    self.lock().settled();
+                }
+                return Ok((line, channel, old));
+            }
             Err(no) => self.no_line(no),
         };
         let Some((previous, channel)) = self.lock().previous() else { return Err(error) };

@@ -1,12 +1,18 @@
 //! One connection to the CA and who may still use it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::grpc::{Channel, ConnectError, Endpoint, Trust};
+
+/// A connection that nobody has used for this long, 5 min, is not used again: balancers and firewalls forget silent
+/// connections without a word, and a pod that starts would wait for the deadline to learn of it.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// A connection, made or in the making. Many requests share it.
 pub(super) struct Line {
@@ -15,6 +21,7 @@ pub(super) struct Line {
     /// Nobody new gets it.
     given_up: AtomicBool,
     outcome: watch::Receiver<Outcome>,
+    used: Mutex<Instant>,
     /// The roots that it was made with; [`None`] when there were none.
     trust: Option<Trust>,
 }
@@ -65,7 +72,12 @@ impl Line {
     }
 
     pub(super) fn call(&self) -> Call<'_> {
+        *self.used() = Instant::now();
         Call { line: self, answers: self.answers.load(Ordering::Relaxed) }
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The channel, when it is made and still good.
@@ -81,7 +93,8 @@ impl Line {
         let pending = matches!(*self.outcome.borrow(), Outcome::Pending);
         // The error is a sender that ended without an outcome.
         let pending = pending && self.outcome.has_changed().is_ok();
-        self.trust == *trust && (pending || self.made().is_some())
+        let fresh = self.used().elapsed() < IDLE;
+        self.trust == *trust && (pending || (fresh && self.made().is_some()))
     }
 }
 
@@ -114,13 +127,10 @@ impl Lines {
     /// begins to connect here, in a task of its own, so that all who wait for it see one attempt and one failure.
     pub(super) fn current(&mut self, endpoint: &Endpoint, trust: Option<Trust>) -> (Arc<Line>, bool) {
         if let Some(line) = self.current.as_ref().filter(|line| line.usable(&trust)) {
-            let made = line.made().is_some();
-            if made {
-                self.previous = None;
-            }
-            return (Arc::clone(line), made);
+            return (Arc::clone(line), line.made().is_some());
         }
-        if let Some(line) = self.current.take().filter(|line| line.made().is_some()) {
+        let changed = |line: &Arc<Line>| line.trust != trust && line.made().is_some();
+        if let Some(line) = self.current.take().filter(changed) {
             tracing::info!(ca = %endpoint.address(), "the roots of the CA have changed: connecting anew");
             self.previous = Some(line);
         }
@@ -133,10 +143,16 @@ impl Lines {
                 Err(error) => Outcome::Failed(Arc::new(error)),
             });
         });
-        let line = Line { answers: AtomicU64::new(0), given_up: AtomicBool::new(false), outcome, trust };
+        let used = Mutex::new(Instant::now());
+        let line = Line { answers: AtomicU64::new(0), given_up: AtomicBool::new(false), outcome, trust, used };
         let line = Arc::new(line);
         self.current = Some(Arc::clone(&line));
         (line, false)
+    }
+
+    /// A new line stands: the one before it has no use any more.
+    pub(super) fn settled(&mut self) {
+        self.previous = None;
     }
 
     /// The connection from before the roots changed, while it holds.

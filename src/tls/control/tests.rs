@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use crate::tls::fixture::TestCa;
 
 async fn meet(ca: &TestCa, names: &[&str], host: &str, also: Option<&str>) -> Result<(), TlsError> {
-    let roots = TrustedRoots::of(&[ca.root.clone()], SystemTime::now()).unwrap();
+    let roots = TrustedRoots::of(std::slice::from_ref(&ca.root), SystemTime::now()).unwrap();
     let connector = ControlConnector::new(&roots, host, also).unwrap();
     let (near, far) = duplex(64 << 10);
     let server = ca.server(names);
@@ -51,7 +51,7 @@ async fn a_server_is_one_of_the_names_that_are_accepted() {
 #[tokio::test(start_paused = true)]
 async fn a_server_of_another_root_is_not_believed() {
     let (ca, other) = (TestCa::new(), TestCa::new());
-    let roots = TrustedRoots::of(&[other.root.clone()], SystemTime::now()).unwrap();
+    let roots = TrustedRoots::of(std::slice::from_ref(&other.root), SystemTime::now()).unwrap();
     let connector = ControlConnector::new(&roots, "istiod.test", None).unwrap();
     let (near, far) = duplex(64 << 10);
     let server = ca.server(&["istiod.test"]);

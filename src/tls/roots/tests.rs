@@ -16,7 +16,7 @@ fn what_has_expired_is_no_root_when_others_hold() {
     assert_eq!((roots.ders(), roots.expired(), roots.unusable()), (&[future][..], 1, 1));
     // Certificates have whole seconds.
     assert!(roots.first_end() > now + HOUR - Duration::from_secs(2) && roots.first_end() == roots.last_end());
-    assert_eq!(TrustedRoots::of(&[past.clone()], now).unwrap_err(), RootsError::Expired);
+    assert_eq!(TrustedRoots::of(std::slice::from_ref(&past), now).unwrap_err(), RootsError::Expired);
     assert_eq!(TrustedRoots::of(&[vec![]], now).unwrap_err(), RootsError::None);
     assert_eq!(TrustedRoots::of(&[], now).unwrap_err(), RootsError::None);
 }
