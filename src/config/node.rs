@@ -50,6 +50,8 @@ pub struct NodeSettings {
     pub redirect_backend: RedirectBackend,
     pub cgroup_exemption: CgroupExemption,
     pub ipv6: Ipv6,
+    /// Unless a pod says otherwise.
+    pub dns_capture: bool,
     pub leaf_ttl: Duration,
     pub drain_deadline: Duration,
     pub withdraw_deadline: Duration,
@@ -116,6 +118,7 @@ impl TryFrom<&Effective> for NodeSettings {
                 "false" => Ipv6::Off,
                 _ => Ipv6::Auto,
             },
+            dns_capture: yes("dns-capture")?,
             leaf_ttl: duration("leaf-ttl")?,
             drain_deadline: duration("drain-deadline")?,
             withdraw_deadline: duration("withdraw-deadline")?,

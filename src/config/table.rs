@@ -125,6 +125,13 @@ pub const NODE: &[Setting] = &[
         "auto follows each pod's namespace; false leaves IPv6 outside the mesh",
     ),
     setting(
+        "dns-capture",
+        Kind::Bool,
+        "true",
+        "Answer what pods ask name servers for, and forward what the mesh does not know",
+        "As Istio's installation has it: without it the host of a ServiceEntry has no address, and nor has a service where no cluster's DNS runs; a pod's annotation ambient.istio.io/dns-capture overrides it",
+    ),
+    setting(
         "leaf-ttl",
         Kind::Period,
         "24h",

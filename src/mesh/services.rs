@@ -127,6 +127,14 @@ impl Services {
         preferred(self.by_hostname.find(hostname), Some(caller))
     }
 
+    /// Every one with the name that `caller` sees, in order of preference.
+    pub(super) fn all_named<'a>(&'a self, hostname: &str, caller: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+        let list = self.by_hostname.get(hostname).map_or(&[][..], Vec::as_slice);
+        let own = move |service: &&Arc<Service>| *service.namespace == *caller;
+        let others = list.iter().filter(move |service| !own(service) && is_seen(service, Some(caller)));
+        list.iter().filter(own).chain(others)
+    }
+
     pub(super) fn at(&self, network: &str, address: IpAddr, caller: Option<&str>) -> Option<&Arc<Service>> {
         let address = address.to_canonical();
         preferred(self.at.find((network, address)), caller).or_else(|| self.covering(network, address, caller))

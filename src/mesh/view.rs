@@ -108,6 +108,11 @@ impl View {
         self.services.named(hostname, caller)
     }
 
+    /// Every service with a host name that a caller of the namespace `caller` sees, in the order of [`Self::service_named`].
+    pub fn services_named<'a>(&'a self, hostname: &str, caller: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+        self.services.all_named(hostname, caller)
+    }
+
     /// All endpoints of a service, in order of UIDs, healthy or not.
     pub fn endpoints(&self, service: &NamespacedName) -> &[Endpoint] {
         self.services.endpoints(service)

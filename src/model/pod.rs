@@ -25,6 +25,8 @@ pub struct Pod {
     pub dataplane_mode: Option<Arc<str>>,
     /// Annotation `sidecar.istio.io/status` is there: a sidecar was injected.
     pub has_sidecar: bool,
+    /// Annotation `ambient.istio.io/dns-capture`: overrides the mesh's setting. `None` when it is not there or says nothing.
+    pub dns_capture: Option<bool>,
     pub netns: Option<PodNetns>,
 }
 

@@ -6,6 +6,8 @@ pub const OUTBOUND: u16 = 15001;
 pub const INBOUND_PLAINTEXT: u16 = 15006;
 /// HBONE: HTTP/2 CONNECT over mutual TLS, inside the pod's namespace.
 pub const HBONE: u16 = 15008;
+/// DNS over UDP and TCP, on loopback inside the pod's namespace.
+pub const DNS: u16 = 15053;
 /// Admin page and JSON dump, loopback of the daemon's namespace.
 pub const ADMIN: u16 = 15000;
 /// Prometheus metrics, the daemon's namespace.

@@ -14,7 +14,9 @@ pub(super) fn cases() -> Vec<(&'static str, PlanInput)> {
     let default = PlanInput::default;
     vec![
         ("default", default()),
-        ("cgroup", PlanInput { cgroup: Some(cgroup), ..default() }),
+        ("cgroup", PlanInput { cgroup: Some(cgroup.clone()), ..default() }),
+        ("dns", PlanInput { dns: true, ..default() }),
+        ("dns_cgroup", PlanInput { cgroup: Some(cgroup), dns: true, ..default() }),
         ("ingress", PlanInput { capture_inbound: false, ..default() }),
         (
             "ingress_and_virtual_interfaces",

@@ -17,9 +17,10 @@ pub const REPLY_MARK: u32 = 0x111;
 pub const ROUTE_TABLE: u8 = 100;
 /// Preference of the routing rule that chooses it, before main's 32766.
 pub const RULE_PRIORITY: u32 = 32764;
-/// Connection tracking zone of the daemon's dials to the app. A dial has the client's address, and
+/// Connection tracking zone of the daemon's dials to the app, and of its questions to name servers. A dial has the client's address, and
 /// the kernel may give it the client's port too: then it has the very addresses that tracking knows
-/// from the captured connection, and would be translated as that one is.
+/// from the captured connection, and would be translated as that one is. A question leaves from a port that the pod may
+/// have asked from a moment ago, and would be redirected to the daemon as that question was.
 pub const DIAL_ZONE: u16 = 1;
 /// Says "culvert" in `ip rule` and `ip route` (`protocol 117`); iproute2 gives it to nobody.
 pub const ROUTE_PROTOCOL: u8 = 117;
@@ -32,6 +33,8 @@ pub struct PlanInput {
     /// The daemon's cgroup, where the kernel can match it: the exemption of the daemon's own
     /// sockets then needs the mark and the cgroup, and a pod cannot fake both.
     pub cgroup: Option<CgroupMatch>,
+    /// What the pod asks name servers on port 53, by UDP and TCP, goes to the daemon.
+    pub dns: bool,
     pub families: Families,
     /// Interfaces behind which virtual machines or nested containers sit: what comes from them
     /// leaves the pod, so it is captured as outbound.
@@ -128,10 +131,14 @@ pub(super) enum Match {
     Protocol(u8),
     /// The packet answers the one that opened its connection.
     Reply,
+    /// To this port; only behind `FirstSyn`.
+    TcpPort(u16),
     /// Only behind `FirstSyn`.
     TcpPortNot(u16),
     /// Leaves by loopback: for an address of this namespace.
     ToLoopback,
+    /// UDP to this port.
+    UdpPort(u16),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +159,8 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMP_V6: u8 = 58;
+/// Where name servers listen.
+const DOMAIN: u16 = 53;
 const SCTP: u8 = 132;
 
 /// The counting rules, by name: what each back end looks for when it is asked what was not carried.
@@ -207,11 +216,21 @@ fn prerouting(input: &PlanInput) -> Vec<Rule> {
 }
 
 fn output(input: &PlanInput) -> Vec<Rule> {
-    vec![
+    let mut rules = vec![
         Rule { action: Action::Accept, matches: daemons(input), name: "accept-daemon" },
         Rule { action: Action::Accept, matches: vec![Match::ToLoopback], name: "accept-loopback" },
-        Rule { action: Action::Redirect(ports::OUTBOUND), matches: vec![Match::FirstSyn], name: "redirect-outbound" },
-    ]
+    ];
+    if input.dns {
+        let redirect = |matches, name| Rule { action: Action::Redirect(ports::DNS), matches, name };
+        rules.push(redirect(vec![Match::UdpPort(DOMAIN)], "redirect-dns-udp"));
+        rules.push(redirect(vec![Match::FirstSyn, Match::TcpPort(DOMAIN)], "redirect-dns-tcp"));
+    }
+    rules.push(Rule {
+        action: Action::Redirect(ports::OUTBOUND),
+        matches: vec![Match::FirstSyn],
+        name: "redirect-outbound",
+    });
+    rules
 }
 
 fn mark_output(input: &PlanInput) -> Vec<Rule> {
@@ -232,7 +251,13 @@ fn zone_output(input: &PlanInput) -> Vec<Rule> {
     // Every packet of the dial, not its first alone: each one is looked up.
     let mut dial = vec![Match::ToLoopback, Match::Protocol(TCP)];
     dial.extend(daemons(input));
-    vec![Rule { action: Action::Zone(DIAL_ZONE), matches: dial, name: "zone-dial" }]
+    let mut rules = vec![Rule { action: Action::Zone(DIAL_ZONE), matches: dial, name: "zone-dial" }];
+    if input.dns {
+        let mut question = vec![Match::UdpPort(DOMAIN)];
+        question.extend(daemons(input));
+        rules.push(Rule { action: Action::Zone(DIAL_ZONE), matches: question, name: "zone-dns" });
+    }
+    rules
 }
 
 /// What makes a packet the daemon's own.
@@ -259,9 +284,15 @@ fn uncarried(loopback: Match, names: [&'static str; 3]) -> Vec<Rule> {
 // === impl PlanInput ===
 
 impl Default for PlanInput {
-    /// A plain pod: both directions, both families, mark only.
+    /// A plain pod: both directions, both families, mark only, DNS left alone.
     fn default() -> Self {
-        Self { capture_inbound: true, cgroup: None, families: Families::Both, virtual_interfaces: Vec::new() }
+        Self {
+            capture_inbound: true,
+            cgroup: None,
+            dns: false,
+            families: Families::Both,
+            virtual_interfaces: Vec::new(),
+        }
     }
 }
 

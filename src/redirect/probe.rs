@@ -96,7 +96,7 @@ fn lay(backend: &dyn Backend, cgroup: Option<CgroupMatch>) -> Result<(), String>
     let attempt = || -> Result<(), RedirectError> {
         let netns = Netns::fresh()?;
         let families: Families = routes::families(&netns)?;
-        let plan: Plan = plan(&PlanInput { cgroup, families, ..PlanInput::default() });
+        let plan: Plan = plan(&PlanInput { cgroup, dns: true, families, ..PlanInput::default() });
         routes::apply(&netns, families)?;
         backend.apply(&netns, &plan)?;
         // A kernel that shows a rule otherwise than it was written would be healed for ever.

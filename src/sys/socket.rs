@@ -1,11 +1,11 @@
-//! TCP sockets: listening and dialling inside a pod's namespace, and what a captured socket knows.
+//! Sockets: listening and dialling inside a pod's namespace, and what a captured socket knows.
 //!
-//! [`listen`] and [`unconnected`] make their socket in the namespace of the calling thread: call
+//! [`listen`], [`unconnected`] and their counterparts for UDP make their socket in the namespace of the calling thread: call
 //! them through [`Netns::run`](super::netns::Netns::run). The socket stays there for its life and
 //! is driven from any thread.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -55,6 +55,29 @@ pub fn listen_marked(address: SocketAddr, mark: u32) -> io::Result<TcpListener> 
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Opens a UDP socket at `address` in the calling thread's namespace. What it sends leaves from that very address.
+/// SO_REUSEPORT stays off, as for [`listen`], and it has no mark: its answers must not pass for questions of the daemon's.
+pub fn listen_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Makes a UDP socket in the calling thread's namespace that talks to `remote` alone: the kernel drops what comes from
+/// another address, and tells when nobody listens there (ECONNREFUSED). Its port is picked at random by the kernel.
+/// `mark` as for [`unconnected`].
+pub fn datagrams_to(remote: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(remote), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if mark != 0 {
+        socket.set_mark(mark)?;
+    }
+    socket.connect(&remote.into())?;
     Ok(socket.into())
 }
 

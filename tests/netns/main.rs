@@ -14,6 +14,7 @@
 mod bed;
 mod certificates;
 mod crash;
+mod dns;
 mod entries;
 mod exempt;
 mod goaway;

@@ -33,7 +33,7 @@ fn every_setting_has_its_own_field() {
             ("ipv6", _) => "false",
             ("data-busy-poll", _) => "77us",
             ("cgroup-exemption", _) => "off",
-            ("same-node-lane" | "log-access", _) => "false",
+            ("same-node-lane" | "log-access" | "dns-capture", _) => "false",
             (_, Kind::Bool) => "true",
             (_, Kind::Address) => "127.0.0.9:9",
             (_, Kind::Bytes) => "1MiB",

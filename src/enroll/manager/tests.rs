@@ -119,6 +119,7 @@ fn pod(name: &str, account: &str) -> Arc<Pod> {
         finished: false,
         dataplane_mode: None,
         has_sidecar: false,
+        dns_capture: None,
         netns: Some("/run/netns/x".into()),
     })
 }

@@ -12,6 +12,7 @@ fn pod(uid: &str, account: &str) -> Arc<Pod> {
         finished: false,
         dataplane_mode: None,
         has_sidecar: false,
+        dns_capture: None,
         netns: Some("/run/netns/x".into()),
     })
 }

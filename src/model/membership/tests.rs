@@ -12,6 +12,7 @@ fn pod(mode: Option<&str>) -> Pod {
         finished: false,
         dataplane_mode: mode.map(Into::into),
         has_sidecar: false,
+        dns_capture: None,
         netns: None,
     }
 }

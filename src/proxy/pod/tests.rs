@@ -81,6 +81,7 @@ fn pod(name: &str) -> Arc<Pod> {
         finished: false,
         dataplane_mode: None,
         has_sidecar: false,
+        dns_capture: None,
         netns: None,
     })
 }

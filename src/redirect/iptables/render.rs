@@ -182,8 +182,8 @@ fn body(rule: &Rule) -> String {
     let mut matches: Vec<_> = rule.matches.iter().collect();
     matches.sort_by_key(|one| match one {
         Match::From(_) | Match::FromElsewhere | Match::FromLoopback | Match::ToLoopback => 0,
-        Match::FirstSyn | Match::Protocol(_) => 1,
-        Match::TcpPortNot(_) => 2,
+        Match::FirstSyn | Match::Protocol(_) | Match::UdpPort(_) => 1,
+        Match::TcpPort(_) | Match::TcpPortNot(_) => 2,
         Match::Cgroup(_) | Match::ConnectionMark(_) | Match::Mark(_) | Match::Reply => 3,
     });
     matches.into_iter().map(|one| format!(" {}", matching(one))).collect()
@@ -200,8 +200,10 @@ fn matching(one: &Match) -> String {
         Match::Mark(mark) => format!("-m mark --mark {mark:#x}/{MARK_MASK:#x}"),
         Match::Protocol(number) => format!("-p {number}"),
         Match::Reply => "-m conntrack --ctdir REPLY".to_owned(),
+        Match::TcpPort(port) => format!("--dport {port}"),
         Match::TcpPortNot(port) => format!("! --dport {port}"),
         Match::ToLoopback => "-o lo".to_owned(),
+        Match::UdpPort(port) => format!("-p udp -m udp --dport {port}"),
     }
 }
 

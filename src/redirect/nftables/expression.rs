@@ -47,7 +47,7 @@ pub(in crate::redirect) enum Expression {
     Immediate(Vec<u8>),
     MetaLoad(MetaKey),
     MetaStore(MetaKey),
-    /// Bytes of the TCP header.
+    /// Bytes of the TCP or UDP header.
     PayloadLoad {
         length: u32,
         offset: u32,

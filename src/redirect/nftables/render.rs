@@ -8,8 +8,10 @@ use crate::redirect::plan::{Action, Chain, ChainKind, Hook, MARK_MASK, Match, Pl
 /// `IP_CT_DIR_REPLY`.
 const REPLY: u8 = 1;
 const TCP: u8 = 6;
-/// Offsets and bits of the TCP header (RFC 9293, section 3.1).
-const TCP_DESTINATION: u32 = 2;
+const UDP: u8 = 17;
+/// The destination port's offset, in both headers (RFC 9293, section 3.1; RFC 768).
+const DESTINATION: u32 = 2;
+/// Offset and bits of the TCP header (RFC 9293, section 3.1).
 const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
@@ -101,11 +103,20 @@ fn matching(one: &Match) -> Vec<Expression> {
         Match::Mark(mark) => vec![Expression::MetaLoad(MetaKey::Mark), masked(), equal(&mark.to_ne_bytes())],
         Match::Protocol(number) => vec![Expression::MetaLoad(MetaKey::L4Protocol), equal(&[*number])],
         Match::Reply => vec![Expression::ConnectionLoad(ConnectionKey::Direction), equal(&[REPLY])],
+        Match::TcpPort(port) => {
+            vec![Expression::PayloadLoad { length: 2, offset: DESTINATION }, equal(&port.to_be_bytes())]
+        }
         Match::TcpPortNot(port) => vec![
-            Expression::PayloadLoad { length: 2, offset: TCP_DESTINATION },
+            Expression::PayloadLoad { length: 2, offset: DESTINATION },
             Expression::Compare { equal: false, value: port.to_be_bytes().to_vec() },
         ],
         Match::ToLoopback => vec![Expression::MetaLoad(MetaKey::OutInterface), equal(&padded("lo"))],
+        Match::UdpPort(port) => vec![
+            Expression::MetaLoad(MetaKey::L4Protocol),
+            equal(&[UDP]),
+            Expression::PayloadLoad { length: 2, offset: DESTINATION },
+            equal(&port.to_be_bytes()),
+        ],
     }
 }
 

@@ -23,11 +23,31 @@ fn every_redirect_is_of_first_packets_only() {
         redirects(&plan),
         [("redirect-virtual", 15001), ("redirect-inbound", 15006), ("redirect-outbound", 15001)]
     );
+    // UDP has no first packet to be told by; its rule is in the test of DNS.
     for rule in plan.chains.iter().flat_map(|chain| &chain.rules) {
         if matches!(rule.action, Action::Redirect(_)) {
             assert!(rule.matches.contains(&Match::FirstSyn), "{rule:?}");
         }
     }
+}
+
+#[test]
+fn dns_is_redirected_before_what_else_the_pod_dials() {
+    let with = plan(&input(|i| i.dns = true));
+    let found = redirects(&with);
+    assert_eq!(
+        found,
+        [
+            ("redirect-inbound", 15006),
+            ("redirect-dns-udp", 15053),
+            ("redirect-dns-tcp", 15053),
+            ("redirect-outbound", 15001)
+        ]
+    );
+    let rules = || with.chains.iter().flat_map(|chain| &chain.rules);
+    let zone = rules().find(|rule| rule.name == "zone-dns").expect("the daemon's own questions have their zone");
+    assert!(zone.matches.contains(&Match::Mark(DAEMON_MARK)), "{zone:?}");
+    assert!(redirects(&with.withdrawn()).is_empty(), "a pod that leaves asks its servers itself");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::pairs::{Judged, Pairs, is_other};
 use super::plane::PlaneError;
 use super::redirection::{Laying, Redirection};
+use crate::dns::PodDns;
 use crate::enroll::manager::Verified;
 use crate::enroll::pairing::Pairing;
 use crate::proxy::pod::PodProxy;
@@ -20,6 +21,7 @@ use crate::telemetry::metrics::{Metrics, table};
 /// A pod with its rules laid and verified and its proxy accepting.
 pub struct Enrolled {
     pub proxy: Arc<PodProxy>,
+    dns: Option<PodDns>,
     laying: Laying,
     claim: Claim,
     /// Its redirects are out: verification must not lay them again.
@@ -38,6 +40,7 @@ pub struct Enrolled {
 impl Enrolled {
     pub(super) fn new(
         proxy: Arc<PodProxy>,
+        dns: Option<PodDns>,
         claim: Claim,
         laying: Laying,
         proven_by: Vec<IpAddr>,
@@ -45,6 +48,7 @@ impl Enrolled {
     ) -> Self {
         Self {
             proxy,
+            dns,
             laying,
             claim,
             released: AtomicBool::new(false),
@@ -53,6 +57,10 @@ impl Enrolled {
             older_count: AtomicUsize::new(older.len()),
             older: Mutex::new(older),
         }
+    }
+
+    pub(super) const fn dns(&self) -> Option<&PodDns> {
+        self.dns.as_ref()
     }
 
     /// Lays anew what differs from what was laid; true when something did.
@@ -112,9 +120,10 @@ impl Enrolled {
 
     /// What goes past the mesh in this pod.
     pub(super) fn publish(&self, metrics: &Metrics, uncarried: Option<Uncarried>) {
-        let Some(uncarried) = uncarried else { return };
         let key = &self.proxy.pod().key;
         let (namespace, pod) = (&*key.namespace, &*key.name);
+        metrics.counter(table::POD_HELD_BACK, [namespace, pod]).raise_to(self.proxy.times_held_back());
+        let Some(uncarried) = uncarried else { return };
         for (protocol, direction, count) in [
             ("other", "in", uncarried.other_in),
             ("other", "out", uncarried.other_out),
@@ -126,8 +135,6 @@ impl Enrolled {
             let labels = [namespace, pod, protocol, direction];
             metrics.counter(table::POD_UNCARRIED_PACKETS, labels).raise_to(count.packets);
         }
-        let held_back = self.proxy.times_held_back();
-        metrics.counter(table::POD_HELD_BACK, [namespace, pod]).raise_to(held_back);
         let older = i64::try_from(self.older_connections()).unwrap_or(i64::MAX);
         metrics.gauge(table::POD_OLDER_CONNECTIONS, [namespace, pod]).set(older);
     }

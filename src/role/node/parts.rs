@@ -16,6 +16,7 @@ use crate::admin;
 use crate::ca::{Authority, Root};
 use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
 use crate::control::project;
+use crate::dns;
 use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified};
 use crate::hbone::pool;
 use crate::identity::certs;
@@ -54,6 +55,9 @@ pub(super) struct Parts {
     pages: Pages,
     enrolled: Condition,
 }
+
+/// Bytes of a pod's DNS cache: some 300 answers. A full node of 250 pods holds 32 MiB at most, and only what is asked for.
+const DNS_CACHE: usize = 128 * 1024;
 
 /// The pages about the process, each with its listener.
 struct Pages {
@@ -136,11 +140,13 @@ impl Parts {
             node: settings.node.as_str().into(),
             cluster: settings.cluster.as_str().into(),
             ipv6: settings.ipv6,
+            dns_capture: settings.dns_capture,
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,
         };
-        let plane = Arc::new(Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared)));
+        let dns = dns(settings, &shared);
+        let plane = Arc::new(Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared), dns));
         let on_verified = count_verifications(metrics.clone());
         let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
 
@@ -248,6 +254,27 @@ fn data_path(settings: &NodeSettings) -> Config {
         handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),
         tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
     }
+}
+
+/// What the DNS proxies of all pods share, made of what the data path has.
+fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
+    let Shared { config, mesh, report, data, panics, drain, force, .. } = shared;
+    Arc::new(dns::Shared {
+        config: dns::Config {
+            network: Arc::clone(&config.network),
+            cluster_domain: settings.cluster_domain.as_str().into(),
+            mark: config.mark,
+            cache: DNS_CACHE,
+        },
+        mesh: mesh.clone(),
+        servers: dns::Servers::new("/etc/resolv.conf"),
+        metrics: report.metrics.clone(),
+        demand: None,
+        data: data.clone(),
+        panics: panics.clone(),
+        drain: drain.clone(),
+        force: force.clone(),
+    })
 }
 
 /// Finds the back end and says what was weaker than it could be.

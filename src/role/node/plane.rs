@@ -12,6 +12,7 @@ use super::enrolled::{Enrolled, older_connections, reset_connections};
 use super::pairs::{Judged, Pairs, Place};
 use super::redirection::Redirection;
 use crate::config::node::Ipv6;
+use crate::dns::{self, PodDns};
 use crate::enroll::manager::{self, Verified};
 use crate::enroll::pairing::Pairing;
 use crate::identity::certs::Certs;
@@ -36,6 +37,8 @@ pub struct Config {
     pub cluster: Arc<str>,
     /// Whether IPv6 is redirected: where a namespace has it, nowhere, or everywhere, so that a pod without it is an error.
     pub ipv6: Ipv6,
+    /// Whether pods that say nothing have a DNS proxy.
+    pub dns_capture: bool,
     /// The daemon's cgroup, where the kernel can match it.
     pub cgroup: Option<CgroupMatch>,
     /// Reset the connections that are older than the enrolment.
@@ -50,6 +53,7 @@ pub struct Plane {
     claims: Claims,
     certs: Certs,
     shared: Arc<Shared>,
+    dns: Arc<dns::Shared>,
     metrics: Metrics,
     pairs: Arc<Pairs>,
 }
@@ -57,6 +61,8 @@ pub struct Plane {
 /// Why a pod could not be enrolled, verified or withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaneError {
+    #[error(transparent)]
+    Dns(#[from] dns::ListenError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
@@ -100,11 +106,17 @@ impl PlaneError {
 // === impl Plane ===
 
 impl Plane {
-    pub fn new(config: Config, redirection: Redirection, certs: Certs, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        config: Config,
+        redirection: Redirection,
+        certs: Certs,
+        shared: Arc<Shared>,
+        dns: Arc<dns::Shared>,
+    ) -> Self {
         let metrics = shared.report.metrics.clone();
         let place = Place { node: Arc::clone(&config.node), cluster: Arc::clone(&config.cluster) };
         let pairs = Arc::new(Pairs::new(shared.mesh.clone(), place));
-        Self { config, redirection, claims: Claims::new(), certs, shared, metrics, pairs }
+        Self { config, redirection, claims: Claims::new(), certs, shared, dns, metrics, pairs }
     }
 
     /// Looks after announced pods whose records change, until `stop`.
@@ -119,14 +131,14 @@ impl Plane {
         tokio::task::spawn_blocking(work).await.map_err(PlaneError::Cut)?
     }
 
-    fn plan(&self, netns: &Netns) -> Result<Plan, PlaneError> {
+    fn plan(&self, netns: &Netns, dns: bool) -> Result<Plan, PlaneError> {
         let families = match self.config.ipv6 {
             Ipv6::Auto => families(netns)?,
             Ipv6::Off => Families::V4Only,
             Ipv6::On => Families::Both,
         };
         let cgroup = self.config.cgroup.clone();
-        Ok(plan(&PlanInput { capture_inbound: true, cgroup, families, virtual_interfaces: Vec::new() }))
+        Ok(plan(&PlanInput { capture_inbound: true, cgroup, dns, families, virtual_interfaces: Vec::new() }))
     }
 
     /// Refuses a namespace that is not the pod's, as far as anybody knows. Nothing is written into it before. An announced
@@ -158,16 +170,29 @@ impl Plane {
         let netns = Self::blocking(move || Ok(open(&named)?)).await?;
         let claim = self.claims.claim(netns.id(), &pod.uid)?;
         let Admitted { pod, claim, trust_domain, proven_by } = self.admit(&pod, &netns, claim).await?;
-        let plan = self.plan(&netns)?;
+        let captures_dns = pod.dns_capture.unwrap_or(self.config.dns_capture);
+        let plan = self.plan(&netns, captures_dns)?;
         let ipv6 = plan.families() == Families::Both;
         let mark = self.redirection.listener_mark(self.shared.config.mark);
-        let listeners = netns.run_async(move || Listeners::open(ipv6, mark)).await??;
+        let open = move || -> Result<_, PlaneError> {
+            let dns = if captures_dns { Some(dns::Listeners::open(ipv6)?) } else { None };
+            Ok((Listeners::open(ipv6, mark)?, dns))
+        };
+        let (listeners, asked) = netns.run_async(open).await??;
         let trust_domain = trust_domain.unwrap_or_else(|| Arc::clone(&self.config.trust_domain));
         let account = Arc::clone(&pod.service_account);
         let identity = Identity::new(trust_domain, Arc::clone(&pod.key.namespace), account);
         let certificate = self.certs.acquire(&identity);
         let proxy = PodProxy::start(&self.shared, Arc::clone(&pod), netns.clone(), certificate, listeners)
             .map_err(PlaneError::Serve)?;
+        let started = asked.map(|asked| PodDns::start(&self.dns, Arc::clone(&pod), netns.clone(), asked, ipv6));
+        let dns = match started.transpose() {
+            Ok(dns) => dns,
+            Err(error) => {
+                proxy.close(Duration::ZERO).await;
+                return Err(PlaneError::Serve(error));
+            }
+        };
 
         let (redirection, reset) = (self.redirection.clone(), self.config.reset_older);
         let work = move || {
@@ -187,10 +212,13 @@ impl Plane {
             Ok((claim, laying, cookies))
         };
         match Self::blocking(work).await {
-            Ok((claim, laying, older)) => Ok(Enrolled::new(proxy, claim, laying, proven_by, older)),
+            Ok((claim, laying, older)) => Ok(Enrolled::new(proxy, dns, claim, laying, proven_by, older)),
             Err(error) => {
                 // The listeners must not stay behind without their rules, or the next try finds the ports taken.
                 proxy.close(Duration::ZERO).await;
+                if let Some(dns) = dns {
+                    dns.close().await;
+                }
                 Err(error)
             }
         }
@@ -268,6 +296,9 @@ impl manager::Plane for Plane {
     async fn remove(&self, pod: Arc<Enrolled>) -> Result<(), PlaneError> {
         let last_words = if pod.is_mispaired() { Duration::ZERO } else { FAREWELL };
         pod.proxy.close(last_words).await;
+        if let Some(dns) = pod.dns() {
+            dns.close().await;
+        }
         self.metrics.counter(table::WORKLOAD_PROXIES_STOPPED, []).increment();
         if pod.proxy.pod().is_announced() {
             self.pairs.departed(pod.proxy.pod(), &pod.proxy.addresses());

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod attribute;
+pub mod conntrack;
 mod link;
 pub mod netfilter;
 pub mod route;

@@ -11,10 +11,10 @@ const SUBSYSTEM_NFTABLES: u16 = 10;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 /// `struct nfgenmsg`: family, version, resource.
-const GENERIC_HEADER: usize = 4;
+pub(super) const GENERIC_HEADER: usize = 4;
 
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;
 /// Create, and refuse nothing that is there already.
 const NLM_F_CREATE: u16 = 0x400;
@@ -151,7 +151,8 @@ fn attributes_of(message: Message) -> Option<Vec<u8>> {
     ours.then(|| message.payload.get(GENERIC_HEADER..).unwrap_or_default().to_vec())
 }
 
-fn write(request: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, generic: [u8; 4], attributes: &[u8]) {
+/// Appends one message with its generic header.
+pub(super) fn write(request: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, generic: [u8; 4], attributes: &[u8]) {
     let length = (16 + GENERIC_HEADER + attributes.len()) as u32;
     request.extend_from_slice(&length.to_ne_bytes());
     request.extend_from_slice(&kind.to_ne_bytes());

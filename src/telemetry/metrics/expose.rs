@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -11,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::family::Series;
 use super::registry::Metrics;
-use super::table::{Description, Kind};
+use super::table::{self, Description, Kind};
 
 /// The two text formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,16 +93,16 @@ impl Collector for All {
             let kind = match metric.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
             };
             let mut encoder = encoder.encode_descriptor(name, &format!("{}.", metric.help), None, kind)?;
             for series in all {
-                let value = series.value.load(Ordering::Relaxed);
                 let labels = Labels(metric, &series);
                 if metric.labels.is_empty() {
                     // As a family without labels it would be written with empty braces.
-                    sample(&mut encoder, metric.kind, value)?;
+                    sample(&mut encoder, metric.kind, &series)?;
                 } else {
-                    sample(&mut encoder.encode_family(&labels)?, metric.kind, value)?;
+                    sample(&mut encoder.encode_family(&labels)?, metric.kind, &series)?;
                 }
             }
         }
@@ -109,10 +110,21 @@ impl Collector for All {
     }
 }
 
-fn sample(encoder: &mut MetricEncoder<'_>, kind: Kind, value: u64) -> fmt::Result {
+fn sample(encoder: &mut MetricEncoder<'_>, kind: Kind, series: &Series) -> fmt::Result {
+    let value = series.value.load(Ordering::Relaxed);
     match kind {
         Kind::Counter => encoder.encode_counter::<[(&str, &str); 0], _, u64>(&value, None),
         Kind::Gauge => encoder.encode_gauge(&value.cast_signed()),
+        Kind::Histogram => {
+            let Some(spread) = series.spread.get() else { return Ok(()) };
+            let bounds = table::BUCKETS.into_iter().chain([f64::INFINITY]);
+            let counts = spread.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            // Each is read by itself while others count: the total is what the buckets say, so that they agree.
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let sum = Duration::from_micros(spread.microseconds.load(Ordering::Relaxed)).as_secs_f64();
+            encoder.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
+        }
     }
 }
 
@@ -150,6 +162,29 @@ mod tests {
 
     use super::super::{Config, table};
     use super::*;
+
+    #[test]
+    fn a_histogram_is_cumulative_in_its_buckets() {
+        let metrics = Metrics::new(Config { series_budget: 10 }, "test");
+        let histogram = metrics.histogram(table::DNS_UPSTREAM_DURATION, ["A", "udp", "web", "v1"]);
+        for milliseconds in [0, 1, 20, 20, 9000] {
+            histogram.observe(Duration::from_millis(milliseconds));
+        }
+        let text = metrics.render(Exposition::Prometheus);
+        let value = |start: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("istio_dns_upstream_request_duration_seconds{start}")));
+            line.and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.to_owned()).unwrap_or_default()
+        };
+        assert_eq!((value("_count"), value("_sum")), ("5".into(), "9.041".into()), "{text}");
+        for (bound, count) in
+            [("0.0005", "1"), ("0.001", "2"), ("0.01", "2"), ("0.1", "4"), ("5.0", "4"), ("+Inf", "5")]
+        {
+            assert_eq!(value(&format!("_bucket{{le=\"{bound}\"")), count, "{bound}: {text}");
+        }
+        assert!(text.contains("# TYPE istio_dns_upstream_request_duration_seconds histogram"), "{text}");
+    }
 
     proptest! {
         #[test]

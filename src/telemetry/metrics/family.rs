@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::table::BUCKETS;
+
 /// A series that nobody holds and that has not changed for this long is forgotten. An hour is far beyond any
 /// scrape interval, so no increment is lost to a scraper that lives.
 pub(super) const EXPIRY: Duration = Duration::from_secs(3600);
@@ -29,11 +31,25 @@ pub struct Gauge(Arc<Series>);
 #[derive(Debug)]
 pub struct Hold(Gauge);
 
-/// Labels and their number; a gauge is the same bits read as signed.
+/// Durations, counted by how long they were.
+#[derive(Clone, Debug)]
+pub struct Histogram(Arc<Series>);
+
+/// Labels and their number; a gauge is the same bits read as signed, a histogram's is how many it has seen.
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) labels: Values,
     pub(super) value: AtomicU64,
+    /// A histogram's alone, made with its first handle.
+    pub(super) spread: OnceLock<Box<Spread>>,
+}
+
+/// What a histogram has seen: each in its bucket, and all together.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    /// The last has what is longer than every bound.
+    pub(super) buckets: [AtomicU64; BUCKETS.len() + 1],
+    pub(super) microseconds: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -107,6 +123,27 @@ impl Gauge {
     }
 }
 
+// === impl Histogram ===
+
+impl Histogram {
+    pub(super) fn new(series: Arc<Series>) -> Self {
+        series.spread.get_or_init(Box::default);
+        Self(series)
+    }
+
+    pub fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let place = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        let spread = self.0.spread.get_or_init(Box::default);
+        if let Some(bucket) = spread.buckets.get(place) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        spread.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+        self.0.value.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.0.add(-1);
@@ -117,7 +154,7 @@ impl Drop for Hold {
 
 impl Series {
     fn new(labels: Values) -> Arc<Self> {
-        Arc::new(Self { labels, value: AtomicU64::new(0) })
+        Arc::new(Self { labels, value: AtomicU64::new(0), spread: OnceLock::new() })
     }
 }
 

@@ -16,7 +16,7 @@ pub mod table;
 mod traffic;
 
 pub use expose::Exposition;
-pub use family::{Counter, Gauge, Hold};
+pub use family::{Counter, Gauge, Histogram, Hold};
 pub use reference::reference;
 pub use registry::{Config, Metrics};
 pub use traffic::{Peer, Reporter, ResponseFlags, SecurityPolicy, Traffic, TrafficLabels};

@@ -21,6 +21,7 @@ pub fn reference() -> String {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let labels = match metric.labels {
             [] => "none".to_owned(),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use super::family::{Counter, Family, Gauge, Values};
-use super::table::{self, Counters, Gauges};
+use super::family::{Counter, Family, Gauge, Histogram, Values};
+use super::table::{self, Counters, Gauges, Histograms};
 use crate::sys::limits;
 
 /// How much is kept.
@@ -66,6 +66,11 @@ impl Metrics {
     /// The gauge of `labels`. Keep it as long as its number means something.
     pub fn gauge<const N: usize>(&self, metric: Gauges<N>, labels: [&str; N]) -> Gauge {
         Gauge::new(self.shared.families[metric.0].series(&values(&labels)))
+    }
+
+    /// The histogram of `labels`, in the order of the declaration.
+    pub fn histogram<const N: usize>(&self, metric: Histograms<N>, labels: [&str; N]) -> Histogram {
+        Histogram::new(self.shared.families[metric.0].series(&values(&labels)))
     }
 
     /// Takes a gauge's series out of the next scrape: its pod, identity or state is gone.

@@ -8,11 +8,23 @@ pub struct Counters<const N: usize>(pub(super) usize);
 #[derive(Clone, Copy, Debug)]
 pub struct Gauges<const N: usize>(pub(super) usize);
 
+/// A histogram's declaration, with the number of its labels. All have the same [`BUCKETS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Histograms<const N: usize>(pub(super) usize);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
+
+/// Upper bounds of the buckets of a histogram, in seconds: those of Istio's node proxy. What is longer is in a last one.
+pub const BUCKETS: [f64; 6] = [0.0005, 0.001, 0.01, 0.1, 1.0, 5.0];
+
+/// The labels of the `istio_dns_*` families, in the order that Istio's own have.
+pub const DNS: [&str; 4] =
+    ["request_query_type", "request_protocol", "source_canonical_service", "source_canonical_revision"];
 
 /// What a scraper and the reference page are told.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +101,14 @@ declare! {
         "Responses of the control plane, by the URL of their type";
     XDS_MESSAGE_BYTES: Counters Counter "istio_xds_message_bytes_total" &["url"],
         "Bytes of the control plane's responses, by the URL of their type";
+    DNS_REQUESTS: Counters Counter "istio_dns_requests_total" &DNS,
+        "DNS requests of captured pods";
+    DNS_UPSTREAM_REQUESTS: Counters Counter "istio_dns_upstream_requests_total" &DNS,
+        "DNS requests forwarded to a name server";
+    DNS_UPSTREAM_FAILURES: Counters Counter "istio_dns_upstream_failures_total" &DNS,
+        "Forwarded DNS requests that no name server answered";
+    DNS_UPSTREAM_DURATION: Histograms Histogram "istio_dns_upstream_request_duration_seconds" &DNS,
+        "Seconds until a forwarded DNS request was answered or given up";
     BUILD: Gauges Gauge "istio_build" &["component", "tag"],
         "Always 1; the labels name the build";
     CERTIFICATE_EXPIRY: Gauges Gauge "culvert_certificate_expiry_seconds" &["kind", "identity"],
@@ -101,6 +121,10 @@ declare! {
         "Attempts at connections that failed and were followed by another, by why they failed";
     SET_ASIDE: Counters Counter "culvert_endpoints_set_aside_total" &["reason"],
         "Endpoints set aside for a while because they did not take a connection";
+    DNS_CACHE_HITS: Counters Counter "culvert_dns_cache_hits_total" &[],
+        "DNS requests answered from what a name server said before";
+    DNS_UNANSWERED: Counters Counter "culvert_dns_unanswered_total" &["reason"],
+        "DNS requests that got an error of our own or nothing; reason is malformed, limit, no_servers, unreachable or timeout";
     LOG_LINES_DROPPED: Counters Counter "culvert_log_lines_dropped_total" &[],
         "Log lines dropped because the output stalled";
     MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],
