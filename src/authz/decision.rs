@@ -31,6 +31,7 @@ pub struct Permit {
 pub struct Denial {
     cause: Cause,
     peer: Option<Identity>,
+    foreign: bool,
     source: IpAddr,
     destination: SocketAddr,
     now: SystemTime,
@@ -100,8 +101,8 @@ impl fmt::Display for Permit {
 
 impl Denial {
     pub(super) fn new(request: &Request<'_>, cause: Cause) -> Self {
-        let Request { peer, source, destination, now } = *request;
-        Self { cause, peer: peer.cloned(), source, destination, now }
+        let Request { peer, foreign, source, destination, now } = *request;
+        Self { cause, peer: peer.cloned(), foreign, source, destination, now }
     }
 
     pub const fn reason(&self) -> Reason {
@@ -133,7 +134,9 @@ impl Denial {
     }
 
     fn request(&self) -> Request<'_> {
-        Request { peer: self.peer.as_ref(), source: self.source, destination: self.destination, now: self.now }
+        let Self { peer, foreign, source, destination, now, .. } = self;
+        let (foreign, source, destination, now) = (*foreign, *source, *destination, *now);
+        Request { peer: peer.as_ref(), foreign, source, destination, now }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Matching one group, clause, match and field against one connection.
 //!
+//! A peer of a federated trust domain has a principal, and neither a namespace nor a service account of this mesh.
 //! A peer without an identity has no principal, namespace or service account at all. So a positive
 //! list of those never holds for it, whatever the pattern (even an empty prefix), and a negative
 //! list always does.
@@ -20,6 +21,8 @@ use super::Request;
 #[derive(Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub peer: Option<&'a Identity>,
+    /// Its namespace and service account are names of another mesh.
+    pub foreign: bool,
     pub source: IpAddr,
     pub destination: SocketAddr,
     pub clock: Clock,
@@ -84,6 +87,7 @@ impl<'a> Facts<'a> {
         let to = request.destination;
         Self {
             peer: request.peer,
+            foreign: request.foreign,
             source: request.source.to_canonical(),
             destination: SocketAddr::new(to.ip().to_canonical(), to.port()),
             clock: Clock::Unknown { holds: false },
@@ -158,13 +162,19 @@ impl<'a> Facts<'a> {
         self.peer.is_some_and(|peer| principal_matches(wanted, peer))
     }
 
-    fn namespace(&self, wanted: &StringMatch) -> bool {
-        self.peer.is_some_and(|peer| wanted.matches(&peer.namespace))
+    /// The peer, when its names are names of this mesh. Another mesh may call a namespace what it likes; whoever means
+    /// one of its accounts writes a principal, with the trust domain.
+    fn of_ours(&self) -> Option<&'a Identity> {
+        self.peer.filter(|_| !self.foreign)
     }
 
-    /// The trust domain is not asked: whoever is trusted at all speaks for its own names.
+    fn namespace(&self, wanted: &StringMatch) -> bool {
+        self.of_ours().is_some_and(|peer| wanted.matches(&peer.namespace))
+    }
+
+    /// The trust domain is not asked: own names and aliases of it name the same accounts.
     fn service_account(&self, wanted: &ServiceAccountMatch) -> bool {
-        self.peer
+        self.of_ours()
             .is_some_and(|peer| peer.namespace == wanted.namespace && peer.service_account == wanted.service_account)
     }
 }

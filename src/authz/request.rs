@@ -10,6 +10,8 @@ use crate::model::spiffe::Identity;
 pub struct Request<'a> {
     /// Who the peer proved to be; nobody for plaintext.
     pub peer: Option<&'a Identity>,
+    /// The peer is of a federated trust domain: its namespace and service account are names of another mesh.
+    pub foreign: bool,
     /// The peer's address, as the application would see it.
     pub source: IpAddr,
     /// Where the connection is going.

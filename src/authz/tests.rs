@@ -17,7 +17,8 @@ use crate::model::timezone::Zone;
 mod naive;
 
 pub(super) fn request<'a>(peer: Option<&'a Identity>, source: &str, destination: &str) -> Request<'a> {
-    Request { peer, source: source.parse().unwrap(), destination: destination.parse().unwrap(), now: monday(12, 0) }
+    let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+    Request { peer, foreign: false, source, destination, now: monday(12, 0) }
 }
 
 /// 5 January 1970 in UTC.
@@ -240,7 +241,7 @@ proptest! {
         for (place, policy) in policies.iter_mut().enumerate() {
             policy.key = NamespacedName::new("ns", format!("p{place}"));
         }
-        let request = Request { peer: peer.as_ref(), source, destination: SocketAddr::new(to, port), now };
+        let request = Request { peer: peer.as_ref(), foreign: false, source, destination: SocketAddr::new(to, port), now };
         let applicable = applicable(policies.clone());
         let decision = evaluate(&request, &applicable);
         prop_assert_eq!(decision.is_allow(), naive::allowed(&policies, &request));
@@ -268,7 +269,7 @@ proptest! {
         let applicable = applicable(policies);
         let ask = |now| {
             let destination = SocketAddr::new([10, 0, 0, 2].into(), port);
-            let request = Request { peer: Some(&peer), source: [10, 0, 0, 1].into(), destination, now };
+            let request = Request { peer: Some(&peer), foreign: false, source: [10, 0, 0, 1].into(), destination, now };
             let decision = evaluate(&request, &applicable);
             let said: Vec<_> = observe(&request, &applicable, &decision).iter().map(Observation::outcome).collect();
             (decision.is_allow(), rule(&decision), said)
@@ -291,7 +292,7 @@ proptest! {
         let plain: Vec<_> = policies.iter().filter_map(Policy::plain).collect();
         prop_assert!(plain.iter().all(|p| !p.is_timed() && p.action != Action::Audit));
         let destination = SocketAddr::new([10, 0, 0, 2].into(), port);
-        let request = Request { peer: peer.as_ref(), source, destination, now };
+        let request = Request { peer: peer.as_ref(), foreign: false, source, destination, now };
         let (told, meant) = (naive::allowed(&plain, &request), naive::allowed(&policies, &request));
         prop_assert!(meant || !told);
         if !policies.iter().any(|p| p.is_timed() && p.is_enforced()) {
@@ -351,4 +352,35 @@ fn what_is_certain_goes_before_what_is_missing() {
     let text = "the policy ns/converted_peer_authentication_x applies here and was never sent; until it is, no peer \
                 without identity is allowed (plaintext)";
     check_denied(&unsent, &request(None, "10.0.0.1", "10.0.0.2:80"), Reason::MissingPolicy, text);
+}
+
+/// A namespace or an account of a federated domain is no namespace or account of this mesh, whatever it is called.
+#[test]
+fn a_federated_peer_is_matched_by_its_principal_and_by_nothing_else() {
+    let peer = Identity::new("partner.example", "shop", "cart");
+    let ours = request(Some(&peer), "10.0.0.1", "10.0.0.2:80");
+    let foreign = Request { foreign: true, ..ours };
+    let exact = |text: &str| StringMatch::Exact(text.into());
+    let account = || ServiceAccountMatch { namespace: "shop".into(), service_account: "cart".into() };
+    for (m, by_name, by_federation) in [
+        (Match { namespaces: vec![exact("shop")], ..Match::default() }, true, false),
+        (Match { namespaces: vec![StringMatch::Presence], ..Match::default() }, true, false),
+        (Match { not_namespaces: vec![exact("shop")], ..Match::default() }, false, true),
+        (Match { service_accounts: vec![account()], ..Match::default() }, true, false),
+        (Match { not_service_accounts: vec![account()], ..Match::default() }, false, true),
+        (Match { principals: vec![exact("partner.example/ns/shop/sa/cart")], ..Match::default() }, true, true),
+        (Match { principals: vec![StringMatch::Presence], ..Match::default() }, true, true),
+    ] {
+        let shown = format!("{m:?}");
+        let allow = applicable(vec![policy("a", Action::Allow, vec![vec![vec![m.clone()]]])]);
+        let deny = applicable(vec![policy("d", Action::Deny, vec![vec![vec![m]]])]);
+        for (request, fires) in [(&ours, by_name), (&foreign, by_federation)] {
+            assert_eq!(evaluate(request, &allow).is_allow(), fires, "{shown}");
+            assert_eq!(evaluate(request, &deny).is_allow(), !fires, "{shown}");
+        }
+    }
+    let allow = Match { namespaces: vec![exact("shop")], ..Match::default() };
+    let allow = applicable(vec![policy("a", Action::Allow, vec![vec![vec![allow]]])]);
+    let Decision::Deny(denial) = evaluate(&foreign, &allow) else { panic!("allowed") };
+    assert_eq!(denial.policy().map(|key| key.to_string()), Some("ns/a".to_owned()), "it says which came nearest");
 }

@@ -41,6 +41,11 @@ pub struct NodeSettings {
     pub node: String,
     pub ca_dir: PathBuf,
     pub trust_domain: String,
+    /// Other names of the trust domain.
+    pub trust_domain_aliases: Vec<String>,
+    /// Trust domains of others, each with the file of its roots.
+    pub trust_bundles: Vec<(String, PathBuf)>,
+    pub crl_file: Option<PathBuf>,
     pub cluster: String,
     pub cluster_domain: String,
     pub network: String,
@@ -98,6 +103,9 @@ impl TryFrom<&Effective> for NodeSettings {
             node: text("node")?,
             ca_dir: path("ca-dir")?,
             trust_domain: text("trust-domain")?,
+            trust_domain_aliases: all.read("trust-domain-aliases", value::names)?,
+            trust_bundles: all.read("trust-bundles", value::files)?,
+            crl_file: Some(text("crl-file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
             cluster: text("cluster")?,
             cluster_domain: text("cluster-domain")?,
             network: text("network")?,
@@ -158,6 +166,16 @@ impl NodeSettings {
             return contradiction(
                 "data-busy-poll must be at most 1ms: a thread that looks for longer keeps a processor from the pods",
             );
+        }
+        let domains = self.trust_bundles.iter().map(|(domain, _)| domain);
+        let mut told: Vec<&String> = vec![&self.trust_domain];
+        for domain in self.trust_domain_aliases.iter().chain(domains) {
+            if told.contains(&domain) {
+                return Err(ConfigError::Contradiction(format!(
+                    "{domain} is there twice in trust-domain, trust-domain-aliases and trust-bundles: a trust domain has one meaning"
+                )));
+            }
+            told.push(domain);
         }
         let addresses = [self.admin_address, self.metrics_address, self.ready_address];
         for (place, address) in addresses.iter().enumerate() {

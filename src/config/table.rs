@@ -79,6 +79,27 @@ pub const NODE: &[Setting] = &[
         "Made with a root of its own when it is empty; nodes that share it trust each other, and it outlives a reboot",
     ),
     TRUST_DOMAIN,
+    setting(
+        "trust-domain-aliases",
+        Kind::Text,
+        "",
+        "Other names of the trust domain, joined by commas",
+        "Their identities are accepted under the same roots, and policies for one name hold for all; for a trust domain that is renamed, or clusters that share a root",
+    ),
+    setting(
+        "trust-bundles",
+        Kind::Text,
+        "",
+        "Trust domains of others with their roots: DOMAIN=FILE, joined by commas",
+        "Their identities must chain to that PEM file and to nothing else, and only principals match them; each file is read again when it changes",
+    ),
+    setting(
+        "crl-file",
+        Kind::Text,
+        "",
+        "File of certificate revocation lists: PEM, one or many, or one in DER",
+        "Empty checks none. Read again when it changes and when it comes; while the first one cannot be read every TLS handshake is refused",
+    ),
     setting("cluster", Kind::Text, "Kubernetes", "Name of this cluster in metrics and logs", "Istio's default"),
     CLUSTER_DOMAIN,
     setting(

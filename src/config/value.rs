@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -154,6 +155,23 @@ fn name(text: &str) -> Result<(), BadValue> {
     let byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
     let good = !text.is_empty() && text.len() <= 253 && text.bytes().all(byte);
     good.then_some(()).ok_or_else(|| bad(text, "a name of lower-case letters, digits, '-', '.' and '_'"))
+}
+
+/// Names joined by commas; none when it is empty.
+pub(super) fn names(text: &str) -> Result<Vec<String>, BadValue> {
+    let each = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    each.map(|part| name(part).map(|()| part.to_owned())).collect()
+}
+
+/// `NAME=PATH` joined by commas; none when it is empty.
+pub(super) fn files(text: &str) -> Result<Vec<(String, PathBuf)>, BadValue> {
+    let bad = || bad(text, "a list of DOMAIN=FILE joined by commas: write partner.example=/etc/partner/roots.pem");
+    let each = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let read = |part: &str| {
+        let (name_of, file) = part.split_once('=').ok_or_else(bad)?;
+        (name(name_of).is_ok() && path(file).is_ok()).then(|| (name_of.to_owned(), PathBuf::from(file))).ok_or_else(bad)
+    };
+    each.map(read).collect()
 }
 
 fn path(text: &str) -> Result<(), BadValue> {

@@ -57,6 +57,7 @@ impl Announced {
             finished: false,
             dataplane_mode: None,
             has_sidecar: false,
+            dns_capture: None,
             netns: Some(PodNetns::Handle(netns)),
         };
         match pods.get(&uid).filter(|held| is_same(held, &pod)) {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
 use super::drive::{Event, Pacer};
@@ -44,6 +45,8 @@ pub struct Answer {
     pub baggage: Option<Baggage>,
     /// Who the far side has proven to be.
     pub peer: Option<Identity>,
+    /// Cancelled just before the connection is cut because its peer may no longer be talked to.
+    pub cut: CancellationToken,
 }
 
 /// A connection to open tunnels on. Cheap to clone; the connection ends when every clone and every stream is gone.
@@ -54,6 +57,7 @@ pub struct Tunnel {
     settled: Arc<AtomicBool>,
     windows: Arc<Windows>,
     peer: Option<Arc<Identity>>,
+    cut: CancellationToken,
 }
 
 /// Moves the frames of a [`Tunnel`].
@@ -82,12 +86,17 @@ impl Tunnel {
         let pacer = Pacer::new(connection.ping_pong(), Arc::clone(&windows));
         let settled = Arc::new(AtomicBool::new(false));
         let driver = Driver { connection, pacer, settled: Arc::clone(&settled) };
-        Ok((Self { requests, settled, windows, peer: None }, driver))
+        Ok((Self { requests, settled, windows, peer: None, cut: CancellationToken::new() }, driver))
     }
 
     /// Says who the peer has proven to be, for [`Answer::peer`].
     pub fn with_peer(self, peer: Option<Identity>) -> Self {
         Self { peer: peer.map(Arc::new), ..self }
+    }
+
+    /// Whoever cuts the connection cancels this first, so that its streams know why.
+    pub(super) const fn cut(&self) -> &CancellationToken {
+        &self.cut
     }
 
     /// Streams at once that may be opened now: 100, or the peer's limit when that is lower; 1 until that is known. It
@@ -145,7 +154,8 @@ impl Tunnel {
             send.send_reset(h2::Reason::CANCEL);
             return Err(TunnelError::from_status(head.status.as_u16()));
         }
-        let answer = Answer { baggage: baggage(&head.headers), peer: self.peer.as_deref().cloned() };
+        let answer =
+            Answer { baggage: baggage(&head.headers), peer: self.peer.as_deref().cloned(), cut: self.cut.clone() };
         Ok((TunnelStream::new(send, recv, hold), answer))
     }
 }

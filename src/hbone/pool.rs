@@ -12,6 +12,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,19 @@ pub trait Dial: Send + Sync + 'static {
 
     /// Which of the expected identities the peer has proven.
     fn peer(stream: &Self::Stream) -> Option<Identity>;
+
+    /// When the connection is no longer to be used, which its peer does not say.
+    fn watch(&self, _stream: &Self::Stream) -> Watch {
+        Watch::never()
+    }
+}
+
+/// When a connection is no longer to be used.
+pub struct Watch {
+    /// It ends at once, with its streams.
+    pub cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// It takes no new streams; it ends with the last one that it has.
+    pub retire: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Bounds of a pool.
@@ -98,6 +112,14 @@ struct Lease<E: Error + 'static> {
 
 /// Tries of one CONNECT. The second and third only follow when the peer has not looked at the one before.
 const TRIES: usize = 3;
+
+// === impl Watch ===
+
+impl Watch {
+    pub fn never() -> Self {
+        Self { cut: Box::pin(std::future::pending()), retire: Box::pin(std::future::pending()) }
+    }
+}
 
 // === impl Config ===
 
@@ -209,6 +231,12 @@ impl<E: Error + 'static> Shared<E> {
         }
     }
 
+    /// Takes a connection out; its streams go on. Those who waited for its room get another.
+    fn retire(&self, key: &Arc<Key>, connection: u64) {
+        self.lock().remove(connection);
+        self.rebalance(key);
+    }
+
     fn order(&self, key: &Arc<Key>, dials: usize) -> Result<(), PoolError<E>> {
         (0..dials).try_for_each(|_| self.orders.send(Arc::clone(key)).map_err(|_| PoolError::Closed))
     }
@@ -249,7 +277,7 @@ impl<E: Error + 'static> Drop for Lease<E> {
 
 // === impl PoolTask ===
 
-type Dialled<S, E> = Result<(Tunnel, Box<Driver<S>>), PoolError<E>>;
+type Dialled<S, E> = Result<(Tunnel, Box<Driver<S>>, Watch), PoolError<E>>;
 
 enum Done<S, E: Error + 'static> {
     Dialled(Arc<Key>, Dialled<S, E>),
@@ -317,18 +345,35 @@ impl<D: Dial> PoolTask<D> {
         tasks: &mut JoinSet<Done<D::Stream, D::Error>>,
     ) {
         match result {
-            Ok((tunnel, driver)) => {
+            Ok((tunnel, driver, mut watch)) => {
+                let cut = tunnel.cut().clone();
                 let (connection, handed) =
                     self.shared.lock().dialled(key, tunnel, Instant::now(), self.shared.config.idle);
                 let driven = Arc::clone(key);
                 let shared = Arc::clone(&self.shared);
                 tasks.spawn(async move {
-                    let served = Arc::clone(&driven);
+                    let (served, books) = (Arc::clone(&driven), Arc::clone(&shared));
                     let on_limit = move || {
-                        let handed = shared.lock().serve(&served, connection);
-                        shared.hand(&served, handed);
+                        let handed = books.lock().serve(&served, connection);
+                        books.hand(&served, handed);
                     };
-                    let error = driver.run(on_limit).await.err();
+                    let mut retired = false;
+                    let mut running = Box::pin(driver.run(on_limit));
+                    let error = loop {
+                        tokio::select! {
+                            biased;
+                            () = &mut watch.cut => {
+                                shared.retire(&driven, connection);
+                                cut.cancel();
+                                break None;
+                            }
+                            ended = &mut running => break ended.err(),
+                            () = &mut watch.retire, if !retired => {
+                                retired = true;
+                                shared.retire(&driven, connection);
+                            }
+                        }
+                    };
                     if let Some(error) = &error {
                         tracing::debug!(destination = %driven.destination(), %error, "a connection ended");
                     }
@@ -351,9 +396,9 @@ async fn dial<D: Dial>(dialler: Arc<D>, key: Arc<Key>, budget: Budget, limit: Du
     let destination = key.destination();
     let result = match timeout(limit, dialler.dial(&key)).await {
         Ok(Ok(stream)) => {
-            let peer = D::peer(&stream);
+            let (peer, watch) = (D::peer(&stream), dialler.watch(&stream));
             match Tunnel::open(stream, &budget).await {
-                Ok((tunnel, driver)) => Ok((tunnel.with_peer(peer), Box::new(driver))),
+                Ok((tunnel, driver)) => Ok((tunnel.with_peer(peer), Box::new(driver), watch)),
                 Err(source) => Err(PoolError::Open { destination, source }),
             }
         }

@@ -16,10 +16,9 @@ use super::rotate::{Lifetime, rotate};
 use super::source::{CertSource, Issued, SourceError};
 use crate::model::spiffe::Identity;
 use crate::telemetry::cause::chain;
-use crate::tls::{Credentials, CredentialsError};
+use crate::tls::{Credentials, CredentialsError, Trust};
 
-/// Wall clock: certificates carry wall time.
-pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+pub use crate::tls::Clock;
 /// Gives numbers in 0.0..1.0.
 pub type Jitter = Arc<dyn Fn() -> f64 + Send + Sync>;
 
@@ -35,6 +34,10 @@ pub struct Config {
     pub deadline: Duration,
     /// Hears of every attempt whether it brought a certificate. Must not wait.
     pub on_attempt: Arc<dyn Fn(bool) + Send + Sync>,
+    /// Hears of every certificate that is found on a revocation list while it is in use. Must not wait.
+    pub on_revoked: Arc<dyn Fn(&Identity) + Send + Sync>,
+    /// What peers and our own certificates are held against beside the roots that come with each.
+    pub trust: Trust,
 }
 
 /// Why an attempt at a certificate failed.
@@ -248,6 +251,8 @@ impl Config {
             concurrency: 8,
             deadline: Duration::from_secs(15),
             on_attempt: Arc::new(|_| {}),
+            on_revoked: Arc::new(|_| {}),
+            trust: Trust::default(),
         }
     }
 }
@@ -265,12 +270,14 @@ impl<S: CertSource> Manager<S> {
     /// Fetches and renews until `shutdown`. Fetches in flight are given up then; certificates stay with their handles.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut fetches = JoinSet::new();
+        let mut trusted = self.config.trust.changes();
         loop {
             let sleep = self.start_due(&mut fetches);
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.shared.wake.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
+                Ok(()) = trusted.changed() => self.replace_revoked(),
                 Some(done) = fetches.join_next() => match done {
                     Ok((identity, result)) => self.finish(&identity, result),
                     // A source that panicked: which identity it was for is lost with it, so all that no fetch
@@ -302,14 +309,26 @@ impl<S: CertSource> Manager<S> {
             }
             if let Some(entry) = entries.get_mut(&identity) {
                 entry.fetching = true;
-                let fetch =
-                    fetch(Arc::clone(&self.source), identity, self.config.deadline, Arc::clone(&self.config.clock));
-                fetches.spawn(fetch);
+                let Config { deadline, clock, trust, .. } = &self.config;
+                fetches.spawn(fetch(Arc::clone(&self.source), identity, *deadline, Arc::clone(clock), trust.clone()));
             }
         }
         // What is due and did not fit starts when a fetch ends, not by the clock.
         let next = entries.values().filter(|entry| !entry.fetching && entry.next > now).map(|entry| entry.next).min();
         next.and_then(|at| at.duration_since(now).ok()).map_or(MAX_SLEEP, |wait| wait.min(MAX_SLEEP))
+    }
+
+    /// Asks at once for the successors of certificates that have been revoked. Peers refuse them, so they stay only until
+    /// then; the successor of one whose CA is revoked is refused like any other that does not verify.
+    fn replace_revoked(&self) {
+        let now = (self.config.clock)();
+        for (identity, entry) in &mut *self.shared.lock() {
+            if entry.values.borrow().certificate.as_ref().is_some_and(Credentials::is_revoked) {
+                tracing::error!(%identity, "the certificate of this node's own pods is revoked; asking for another");
+                (self.config.on_revoked)(identity);
+                entry.next = entry.next.min(now);
+            }
+        }
     }
 
     /// Takes a new certificate into use, or keeps the old one and plans the next attempt.
@@ -355,6 +374,7 @@ async fn fetch<S: CertSource>(
     identity: Identity,
     deadline: Duration,
     clock: Clock,
+    trust: Trust,
 ) -> (Identity, Result<Credentials, FetchError>) {
     let wanted = identity.clone();
     let mut attempt = JoinSet::new();
@@ -364,8 +384,9 @@ async fn fetch<S: CertSource>(
         Some(Ok(Err(_))) => Err(FetchError::Deadline { deadline }),
         Some(Err(_)) | None => Err(FetchError::Cut),
     };
-    let checked =
-        issued.and_then(|issued| Credentials::build(&issued, &identity, clock()).map_err(FetchError::Credentials));
+    let build =
+        |issued| Credentials::build_within(&trust, &issued, &identity, clock()).map_err(FetchError::Credentials);
+    let checked = issued.and_then(build);
     (identity, checked)
 }
 

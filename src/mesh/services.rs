@@ -128,11 +128,12 @@ impl Services {
     }
 
     /// Every one with the name that `caller` sees, in order of preference.
-    pub(super) fn all_named<'a>(&'a self, hostname: &str, caller: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
-        let list = self.by_hostname.get(hostname).map_or(&[][..], Vec::as_slice);
-        let own = move |service: &&Arc<Service>| *service.namespace == *caller;
-        let others = list.iter().filter(move |service| !own(service) && is_seen(service, Some(caller)));
-        list.iter().filter(own).chain(others)
+    pub(super) fn all_named(&self, hostname: &str, caller: &str) -> impl Iterator<Item = &Arc<Service>> + use<'_> {
+        let found = self.by_hostname.find(hostname).map(|(service, _)| service);
+        let mut seen: Vec<_> = found.filter(|service| is_seen(service, Some(caller))).collect();
+        // Stable: within each half the order stays.
+        seen.sort_by_key(|service| *service.namespace != *caller);
+        seen.into_iter()
     }
 
     pub(super) fn at(&self, network: &str, address: IpAddr, caller: Option<&str>) -> Option<&Arc<Service>> {

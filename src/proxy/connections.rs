@@ -38,6 +38,8 @@ pub struct Facts {
     pub target: Option<Arc<Held>>,
     /// The service that it counts for: outbound the one whose address was dialled, inbound see `route::inbound`.
     pub service: Option<Arc<Service>>,
+    /// Cancelled when the tunnel that carries it may not go on, because a certificate of its peer is revoked.
+    pub revoked: Option<CancellationToken>,
 }
 
 /// One connection as one reporter sees it.
@@ -84,7 +86,17 @@ impl Connection {
 
     /// Waits until somebody ends the connection; answers why.
     pub async fn ended(&self) -> &Failure {
-        self.end.cancelled().await;
+        let revoked = async {
+            match &self.facts.revoked {
+                Some(revoked) => revoked.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => {}
+            () = revoked => self.end(Failure::PeerRevoked),
+        }
         // The reason is set before the token is cancelled.
         self.why.get().unwrap_or(&Failure::Drained)
     }

@@ -43,6 +43,9 @@ pub enum Failure {
     /// A socket broke while bytes were carried.
     #[error(transparent)]
     Broken(#[from] Broken),
+    /// A certificate of the peer was revoked while its tunnel was open.
+    #[error("the peer's certificate was revoked, so its tunnel was closed")]
+    PeerRevoked,
     /// Policy says no.
     #[error("{0}")]
     Denied(Box<Denial>),
@@ -123,6 +126,8 @@ pub enum TunnelCause {
     Http2,
     /// 401: the destination's policy.
     Refused,
+    /// A certificate of the peer is on a revocation list.
+    Revoked,
     /// Any other answer than 200.
     Status,
     /// TLS: certificates or identity.
@@ -157,6 +162,7 @@ impl Failure {
             | Self::Moved { .. }
             | Self::Name(_)
             | Self::NotOurs { .. }
+            | Self::PeerRevoked
             | Self::UnknownService { .. }
             | Self::Tunnel { .. } => Fault::Peer,
         }
@@ -195,6 +201,7 @@ impl Failure {
                 Refusal::WaypointLoop => "waypoint_loop",
             },
             Self::NotOurs { .. } => "not_this_pod",
+            Self::PeerRevoked | Self::Tunnel { cause: TunnelCause::Revoked, .. } => "certificate_revoked",
             Self::Revoked(_) => "policy_changed",
             Self::Socket(_) => "socket",
             Self::Tunnel { cause: TunnelCause::Http2, .. } => "http2",
@@ -213,6 +220,7 @@ impl Failure {
             Self::Denied(_) | Self::Revoked(_) => ResponseFlags::Deny,
             Self::HopTimeout { to, .. } if to.port() == ports::HBONE => ResponseFlags::NetworkPolicy,
             Self::Identity(_) => ResponseFlags::Identity,
+            Self::PeerRevoked | Self::Tunnel { cause: TunnelCause::Revoked, .. } => ResponseFlags::CertificateRevoked,
             Self::Tunnel { cause: TunnelCause::Http2, .. } => ResponseFlags::Http2Handshake,
             Self::Tunnel { cause: TunnelCause::Tls, .. } => ResponseFlags::Tls,
             _ => ResponseFlags::Connect,
@@ -222,7 +230,7 @@ impl Failure {
     /// The answer to a CONNECT that fails for this cause.
     pub fn status(&self) -> u16 {
         match self {
-            Self::Denied(_) | Self::Revoked(_) => 401,
+            Self::Denied(_) | Self::PeerRevoked | Self::Revoked(_) => 401,
             Self::NotOurs { .. } => 400,
             _ => 503,
         }
@@ -232,6 +240,7 @@ impl Failure {
     pub(super) fn of_ended(&self) -> Self {
         match self {
             Self::Revoked(denial) => Self::Revoked(denial.clone()),
+            Self::PeerRevoked => Self::PeerRevoked,
             _ => Self::Drained,
         }
     }

@@ -292,7 +292,7 @@ impl PodProxy {
     pub(super) fn workload<'a>(&self, view: &'a View) -> Option<&'a Arc<Held>> {
         let of = |ip: &IpAddr| view.workload_at(&self.shared.config.network, *ip);
         // An address that the mesh gives to somebody else is not ours, whatever the manifest said.
-        let is_ours = |of: &&Arc<Workload>| of.name == self.pod.key.name && of.namespace == self.pod.key.namespace;
+        let is_ours = |of: &&Arc<Held>| of.name == self.pod.key.name && of.namespace == self.pod.key.namespace;
         self.addresses.load().iter().filter_map(of).find(is_ours)
     }
 

@@ -94,6 +94,17 @@ impl Report {
         .emit();
     }
 
+    /// A handshake is over.
+    pub fn handshake(&self, reporter: Reporter, resumed: bool) {
+        let kind = if resumed { "resumed" } else { "full" };
+        self.metrics.counter(table::HANDSHAKES, [reporter.as_str(), kind]).increment();
+    }
+
+    /// A peer was refused, or a connection of it ended, because a certificate is revoked.
+    pub fn revoked(&self, reporter: Reporter) {
+        self.metrics.counter(table::CRL_REJECTIONS, [reporter.as_str()]).increment();
+    }
+
     /// What policies that decide nothing say of a connection: a count and a line for each.
     pub fn observed(&self, request: &Request<'_>, observations: &[Observation], allowed: bool) {
         if observations.is_empty() {
@@ -143,6 +154,9 @@ impl Open {
             }
         }
         let Facts { reporter, .. } = connection.facts;
+        if matches!(result, Err(Failure::PeerRevoked)) {
+            self.report.revoked(reporter);
+        }
         if let (Err(why), true) = (result, refused) {
             self.report.count_refusal(reporter, why);
         }

@@ -101,6 +101,7 @@ async fn judge_all(shared: &Shared, pods: Pods<'_>, clock: &impl Fn() -> SystemT
             let facts = &connection.facts;
             let request = Request {
                 peer: facts.client_identity.as_ref(),
+                foreign: facts.client_identity.as_ref().is_some_and(|peer| shared.trust.is_foreign(peer)),
                 source: facts.client.ip(),
                 destination: facts.destination,
                 now,

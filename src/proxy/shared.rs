@@ -18,6 +18,7 @@ use crate::mesh;
 use crate::runtime::Panics;
 use crate::runtime::tasks::Tasks;
 use crate::sys::splice::PipePool;
+use crate::tls::Trust;
 
 /// Settings of the data path.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Shared {
     pub names: Names,
     pub report: Report,
     pub flows: Flows,
+    /// Which peers are trusted beside those of the pods' own roots, and which no longer are.
+    pub trust: Trust,
     /// The runtime that carries connections.
     pub data: Handle,
     pub panics: Panics,

@@ -45,6 +45,8 @@ pub(super) struct MeshSettings {
     pub manifests: PathBuf,
     pub cluster: String,
     pub trust_domain: String,
+    #[serde(default)]
+    pub trust_domain_aliases: Vec<String>,
     pub network: String,
     pub cluster_domain: String,
     pub root_namespace: String,
@@ -134,6 +136,7 @@ fn judge(page: FlowsPage, tried: Option<(Objects, Objects)>) -> anyhow::Result<J
     let settings = project::Settings {
         cluster: page.mesh.cluster.into(),
         trust_domain: page.mesh.trust_domain.into(),
+        trust_domain_aliases: page.mesh.trust_domain_aliases.into_iter().map(Into::into).collect(),
         network: page.mesh.network.into(),
         cluster_domain: page.mesh.cluster_domain.into(),
         root_namespace: page.mesh.root_namespace.into(),
@@ -178,7 +181,7 @@ fn verdict(flow: &Flow, peer: Option<&Identity>, view: &View) -> Verdict {
     let Some(workload) = called else { return Verdict::Gone };
     let source: IpAddr = flow.source;
     match evaluate(
-        &Request { peer, source, destination: flow.destination, now: SystemTime::now() },
+        &Request { peer, foreign: false, source, destination: flow.destination, now: SystemTime::now() },
         &view.policies_for(workload),
     ) {
         Decision::Allow(_) => Verdict::Allow,

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::Resumption;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::error::TlsError;
+use super::path::{self, Of, Path};
 use super::provider::provider;
 use super::roots::{RootsError, TrustedRoots};
 use super::san::{SanError, identity_of};
-use super::verify::{OfClients, OfServers};
+use super::sessions::{Client, Clients, Tickets, ticketer};
+use super::trust::{Trust, Verdict, unix};
+use super::verify::{OfClients, OfServers, Own};
 use crate::model::spiffe::Identity;
 
 /// The only application protocol of HBONE (RFC 7301, RFC 9113 section 3.1).
@@ -47,9 +50,13 @@ struct Built {
     not_after: SystemTime,
     not_before: SystemTime,
     roots: TrustedRoots,
-    server: Arc<ServerConfig>,
+    /// Without a set of expected servers.
     client: ClientConfig,
-    of_servers: OfServers,
+    clients: Clients,
+    own: Own,
+    /// As a client's and as a server's certificate.
+    paths: [Path; 2],
+    server: Arc<ServerConfig>,
 }
 
 /// Why an issued certificate is not taken into use. The fault of the certificate source unless said otherwise.
@@ -119,11 +126,25 @@ impl fmt::Debug for PrivateKey {
 // === impl Credentials ===
 
 impl Credentials {
-    /// Checks `issued` (identity, chain to its own roots, validity at `now`, key) and builds the configurations.
+    /// As [`Self::build_within`], with nobody to trust beside the roots that came with the certificate.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build(issued: &Issued, identity: &Identity, now: SystemTime) -> Result<Self, CredentialsError> {
+        Self::build_within(&Trust::default(), issued, identity, now)
+    }
+
+    /// Checks `issued` (identity, chain to its own roots, validity at `now`, revocation, key) and builds the server's
+    /// configuration. Peers are held against its roots and `trust`. Lists that cannot be read refuse peers, not this.
     ///
     /// # Errors
     /// See [`CredentialsError`]; nothing of a refused certificate is kept.
-    pub fn build(issued: &Issued, identity: &Identity, now: SystemTime) -> Result<Self, CredentialsError> {
+    pub fn build_within(
+        trust: &Trust,
+        issued: &Issued,
+        identity: &Identity,
+        now: SystemTime,
+    ) -> Result<Self, CredentialsError> {
         let whose = || identity.clone();
         let chain: Vec<CertificateDer<'static>> = issued.chain.iter().map(|der| der.clone().into()).collect();
         let (leaf, intermediates) =
@@ -136,46 +157,57 @@ impl Credentials {
         let no_root = |source| CredentialsError::NoRoot { identity: whose(), source };
         let roots = TrustedRoots::of(&issued.roots, now).map_err(no_root)?;
         let provider = provider();
-        let clients = WebPkiClientVerifier::builder_with_provider(roots.store(), Arc::clone(&provider))
-            .build()
-            .map_err(|_| no_root(RootsError::None))?;
-        let of_servers = OfServers { expected: [].into(), provider: Arc::clone(&provider), roots: roots.store() };
-
+        let store = roots.store();
         // Both uses: a leaf that may only be a client (or a server) is found now and not by our peers.
-        let at = UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
-        of_servers
-            .verify_chain(leaf, intermediates, at)
-            .and_then(|()| clients.verify_client_cert(leaf, intermediates, at).map(drop))
-            .map_err(|error| CredentialsError::Chain {
-                identity: whose(),
-                source: Box::new(TlsError::from_io(std::io::Error::other(error))),
-            })?;
+        let path = |of| {
+            let accept = |path: &Path| match trust.judge(path) {
+                Verdict::Revoked => Err(webpki::Error::CertRevoked),
+                Verdict::Good | Verdict::Unknown => Ok(()),
+            };
+            path::verify(of, leaf, intermediates, &store.roots, unix(now), accept).map_err(|error| {
+                let source = Box::new(TlsError::from_io(std::io::Error::other(error)));
+                CredentialsError::Chain { identity: whose(), source }
+            })
+        };
+        let paths = [path(Of::Client)?, path(Of::Server)?];
 
         let bad_key = |_| CredentialsError::Key { identity: whose() };
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.key.pkcs8()));
         let signer = provider.key_provider.load_private_key(der.clone_key()).map_err(bad_key)?;
         let certified = CertifiedKey::new(chain.clone(), signer);
         certified.keys_match().map_err(bad_key)?;
-        let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+        let key = Arc::new(SingleCertAndKey::from(certified));
 
-        let of_clients = OfClients { chain: clients, trust_domain: Arc::clone(&identity.trust_domain) };
-        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let own = Own {
+            domain: Arc::clone(&identity.trust_domain),
+            roots: store,
+            trust: trust.clone(),
+            fresh: Arc::default(),
+        };
+        let time = Arc::new(trust.clone());
+        let mut server = ServerConfig::builder_with_details(Arc::clone(&provider), Arc::clone(&time) as _)
             .with_protocol_versions(&[&TLS13])
             .map_err(bad_key)?
-            .with_client_cert_verifier(Arc::new(of_clients))
-            .with_cert_resolver(Arc::clone(&resolver) as _);
+            .with_client_cert_verifier(Arc::new(OfClients { own: own.clone() }))
+            .with_cert_resolver(Arc::clone(&key) as _);
         server.alpn_protocols = vec![ALPN.to_vec()];
-        // No resumption of any kind: a ticket would outlive the certificate and the check of the peer.
+        // Tickets are sealed and hold the client's chain, so that it can be verified again. One for each connection: it
+        // is used once, and its successor comes with the connection that it makes.
         server.send_tls13_tickets = 0;
+        if let Some(ticketer) = ticketer(trust, issued.not_after.duration_since(now).unwrap_or_default()) {
+            server.ticketer = ticketer;
+            server.send_tls13_tickets = 1;
+        }
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.max_early_data_size = 0;
 
-        let mut client = ClientConfig::builder_with_provider(provider)
+        let nobody = OfServers { expected: [].into(), own: own.clone() };
+        let mut client = ClientConfig::builder_with_details(provider, time)
             .with_protocol_versions(&[&TLS13])
             .map_err(bad_key)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(of_servers.clone()))
-            .with_client_cert_resolver(resolver);
+            .with_custom_certificate_verifier(Arc::new(nobody))
+            .with_client_cert_resolver(key);
         client.alpn_protocols = vec![ALPN.to_vec()];
         client.resumption = Resumption::disabled();
         client.enable_sni = false;
@@ -187,9 +219,11 @@ impl Credentials {
             not_after: issued.not_after,
             not_before: issued.not_before,
             roots,
-            server: Arc::new(server),
             client,
-            of_servers,
+            clients: Clients::default(),
+            own,
+            paths,
+            server: Arc::new(server),
         })))
     }
 
@@ -220,17 +254,37 @@ impl Credentials {
         self.0.roots.ders().iter().map(Vec::as_slice)
     }
 
+    /// True when a list that is in force names this certificate, or an intermediate that it needs. Peers refuse it.
+    pub fn is_revoked(&self) -> bool {
+        self.0.paths.iter().any(|path| self.0.own.trust.judge(path) == Verdict::Revoked)
+    }
+
+    /// The leaf's number.
+    #[cfg(test)]
+    pub(crate) fn serial(&self) -> Vec<u8> {
+        self.0.paths[0].serial().to_vec()
+    }
+
+    pub(super) fn own(&self) -> &Own {
+        &self.0.own
+    }
+
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.server)
     }
 
-    /// The client's configuration for a set of expected servers. Only the verifier's list is new; key, chain and
-    /// roots are shared.
-    pub(super) fn client_config(&self, expected: &Arc<[Identity]>) -> Arc<ClientConfig> {
-        let mut config = self.0.client.clone();
-        let verifier = OfServers { expected: Arc::clone(expected), ..self.0.of_servers.clone() };
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
-        Arc::new(config)
+    /// The client's configuration for a set of expected servers, made once for each set and each state of what is
+    /// trusted: key and chain are shared, verifier and tickets are its own.
+    pub(super) fn client(&self, expected: &Arc<[Identity]>) -> Client {
+        let own = &self.0.own;
+        self.0.clients.get(expected, own.trust.version(), || {
+            let tickets = Tickets::new(Arc::clone(own.trust.clock()));
+            let mut config = self.0.client.clone();
+            let verifier = OfServers { expected: Arc::clone(expected), own: own.clone() };
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
+            config.resumption = tickets.resumption();
+            Client { config: Arc::new(config), tickets }
+        })
     }
 }
 

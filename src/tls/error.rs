@@ -45,6 +45,12 @@ pub enum TlsError {
     /// The peer sent an alert: it does not accept our certificate or our parameters. Ours to look at first.
     #[error("the peer refused our side of the handshake (alert {alert}): look at its log, and at our certificate")]
     RefusedByPeer { alert: String },
+    /// The peer's leaf or an intermediate is on a revocation list of its issuer. Peer.
+    #[error("the peer's certificate is revoked: its issuer has put it on the revocation list")]
+    Revoked,
+    /// The revocation list that is configured cannot be read, so whom it names is not known. Configuration.
+    #[error("the revocation list of this node cannot be read, so nobody is let in: mend the file (setting crl-file)")]
+    RevocationUnknown,
     /// No handshake within the limit. Peer.
     #[error("no TLS handshake within {} s", limit.as_secs_f32())]
     Timeout { limit: Duration },
@@ -80,7 +86,7 @@ impl TlsError {
     /// Whose fault it is, for logs and metrics.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::RefusedByPeer { .. } => Fault::Us,
+            Self::RefusedByPeer { .. } | Self::RevocationUnknown => Fault::Us,
             _ => Fault::Peer,
         }
     }
@@ -109,6 +115,8 @@ impl TlsError {
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. } => Self::Expired,
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownRevocationStatus => Self::RevocationUnknown,
             CertificateError::Other(other) => match other.0.downcast_ref::<Refused>() {
                 Some(Refused::Identity { expected, got }) => {
                     Self::WrongIdentity { expected: expected.to_vec(), got: got.clone() }

@@ -2,26 +2,43 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    SanType, SubjectPublicKeyInfo,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
+    SubjectPublicKeyInfo,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncWrite};
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer as _;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::credentials::ALPN;
 use super::provider::provider;
-use super::{Credentials, Issued, PrivateKey, encode_certificates};
+use super::{Clock, Credentials, Issued, PrivateKey, Trust, encode_certificates};
 use crate::model::spiffe::Identity;
 
 pub(crate) struct TestCa {
     pub(crate) issuer: Issuer<'static, KeyPair>,
     pub(crate) root: Vec<u8>,
+    /// What leaves carry beside themselves.
+    intermediates: Vec<Vec<u8>>,
+}
+
+/// A clock that a test sets, in seconds after now.
+pub(crate) fn clock() -> (Arc<AtomicU64>, Clock) {
+    let (begun, later) = (SystemTime::now(), Arc::new(AtomicU64::new(0)));
+    let read = Arc::clone(&later);
+    (later, Arc::new(move || begun + Duration::from_secs(read.load(Ordering::Relaxed))))
+}
+
+/// The serial number of a certificate.
+pub(crate) fn serial(der: &[u8]) -> Vec<u8> {
+    let (_, certificate) = X509Certificate::from_der(der).unwrap();
+    certificate.raw_serial().to_vec()
 }
 
 /// A control plane's side of TLS: no certificate of the client is asked for.
@@ -40,7 +57,42 @@ impl TestCa {
         params.distinguished_name.push(DnType::OrganizationName, "test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = params.self_signed(&key).unwrap().der().to_vec();
-        Self { issuer: Issuer::new(params, key), root }
+        Self { issuer: Issuer::new(params, key), root, intermediates: Vec::new() }
+    }
+
+    /// A CA that this one has signed; its leaves chain to this one's root.
+    pub(crate) fn intermediate(&self) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "intermediate");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        Self { issuer: Issuer::new(params, key), root: self.root.clone(), intermediates: vec![certificate] }
+    }
+
+    /// A list of this CA's that names `serials` and is due for an hour.
+    pub(crate) fn crl(&self, serials: &[Vec<u8>]) -> Vec<u8> {
+        self.crl_at(serials, SystemTime::now())
+    }
+
+    /// As [`Self::crl`], written at `now`.
+    pub(crate) fn crl_at(&self, serials: &[Vec<u8>], now: SystemTime) -> Vec<u8> {
+        let revoked = |serial: &Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: now.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + Duration::from_secs(3600)).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
     }
 
     /// The root with the same key and name, but with another end.
@@ -104,7 +156,7 @@ impl TestCa {
         params.not_after = (now + life).into();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
-            chain: vec![leaf.der().to_vec()],
+            chain: std::iter::once(leaf.der().to_vec()).chain(self.intermediates.iter().cloned()).collect(),
             key: PrivateKey::from_pkcs8(key.serialize_der()),
             roots: vec![self.root.clone()],
             not_before: now,
@@ -118,9 +170,14 @@ impl TestCa {
     }
 
     pub(crate) fn credentials(&self, identity: &Identity) -> Credentials {
+        self.credentials_within(&Trust::default(), identity)
+    }
+
+    /// For an hour.
+    pub(crate) fn credentials_within(&self, trust: &Trust, identity: &Identity) -> Credentials {
         let now = SystemTime::now() - Duration::from_secs(60);
-        let issued = self.issue(identity, now, Duration::from_secs(3600));
-        Credentials::build(&issued, identity, SystemTime::now()).unwrap()
+        let issued = self.issue(identity, now, Duration::from_secs(3660));
+        Credentials::build_within(trust, &issued, identity, SystemTime::now()).unwrap()
     }
 }
 

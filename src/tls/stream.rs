@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::trust::Proof;
 use crate::model::spiffe::Identity;
 
 /// A verified connection. Only a handshake of this folder makes one.
@@ -14,6 +16,8 @@ pub struct TlsStream<S> {
     pub(super) inner: tokio_rustls::TlsStream<S>,
     pub(super) peer: Identity,
     pub(super) group: &'static str,
+    pub(super) proof: Arc<Proof>,
+    pub(super) resumed: bool,
 }
 
 // === impl TlsStream ===
@@ -27,6 +31,16 @@ impl<S> TlsStream<S> {
     /// The key exchange group that was agreed on, as in `X25519MLKEM768`.
     pub const fn group(&self) -> &'static str {
         self.group
+    }
+
+    /// What the peer has proven, to look at again while the connection lives.
+    pub const fn proof(&self) -> &Arc<Proof> {
+        &self.proof
+    }
+
+    /// True when the handshake resumed a session; the peer was verified all the same.
+    pub const fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The stream underneath, to read its socket options and addresses.

@@ -88,6 +88,7 @@ fn measure(shape: fn(u32) -> Vec<Clause>) -> Vec<Duration> {
         let [.., high, low] = number.to_be_bytes();
         let request = Request {
             peer: Some(&peer),
+            foreign: false,
             source: IpAddr::V4(Ipv4Addr::new(10, high, low, 1)),
             destination: SocketAddr::from(([10, 1, 0, 1], 80)),
             now: noon,

@@ -25,6 +25,7 @@ mod life;
 mod odd;
 mod policy;
 mod ports;
+mod revocation;
 mod roads;
 mod sandwich;
 mod seen;

@@ -166,7 +166,8 @@ fn err_to_the_safe_side(place: &str, state: State, rows: &[Row], failures: &mut 
     for (i, row) in rows.iter().enumerate().filter(|(_, row)| row.expect == Expect::Deny) {
         let (view, peer) = (reader.view(), identity(&row.from));
         let allowed = called(&view, row).map(|(workload, destination)| {
-            let request = Request { peer: peer.as_ref(), source: row.ip, destination, now: moment(&row.at) };
+            let request =
+                Request { peer: peer.as_ref(), foreign: false, source: row.ip, destination, now: moment(&row.at) };
             evaluate(&request, &view.policies_for(workload)).is_allow()
         });
         if allowed != Ok(false) {
@@ -233,7 +234,7 @@ fn judge(reader: &Reader, row: &Row) -> Result<(), String> {
     let view = reader.view();
     let (workload, destination) = called(&view, row)?;
     let peer = identity(&row.from);
-    let request = Request { peer: peer.as_ref(), source: row.ip, destination, now: moment(&row.at) };
+    let request = Request { peer: peer.as_ref(), foreign: false, source: row.ip, destination, now: moment(&row.at) };
     let applicable = view.policies_for(workload);
     let decision = evaluate(&request, &applicable);
     let remark = |o: &Observation| {

@@ -64,7 +64,7 @@ pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) 
             unjudged(false, "loop", "the port is one of the mesh's own: no application is called there")
         }
         Some(workload) => {
-            let request = Request { peer: identity.as_ref(), source: address, destination: to, now };
+            let request = Request { peer: identity.as_ref(), foreign: false, source: address, destination: to, now };
             report(&request, &view.policies_for(workload))
         }
     };

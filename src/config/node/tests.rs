@@ -31,6 +31,7 @@ fn every_setting_has_its_own_field() {
             ("log-format", _) => "json",
             ("redirect-backend", _) => "iptables",
             ("ipv6", _) => "false",
+            ("trust-bundles", _) => "other=/roots.pem",
             ("data-busy-poll", _) => "77us",
             ("cgroup-exemption", _) => "off",
             ("same-node-lane" | "log-access" | "dns-capture", _) => "false",
@@ -68,4 +69,36 @@ fn what_is_required_is_asked_for() {
     let all = Effective::resolve(NODE, &BTreeMap::new(), &Environment::default(), None).unwrap();
     let error = NodeSettings::try_from(&all).unwrap_err().to_string();
     assert!(error.starts_with("manifests is not set: give --manifests, the variable CULVERT_MANIFESTS"), "{error}");
+}
+
+#[test]
+fn trust_domains_are_read_and_each_has_one_meaning() {
+    let all = settings(&[
+        ("trust-domain-aliases", "old.example, older.example"),
+        ("trust-bundles", "partner.example=/a/roots.pem,other.example=b=c.pem"),
+        ("crl-file", "/a/crl.pem"),
+    ])
+    .unwrap();
+    assert_eq!(all.trust_domain_aliases, ["old.example", "older.example"]);
+    let bundles = [("partner.example", "/a/roots.pem"), ("other.example", "b=c.pem")];
+    assert_eq!(all.trust_bundles, bundles.map(|(domain, file)| (domain.to_owned(), PathBuf::from(file))));
+    assert_eq!(all.crl_file, Some(PathBuf::from("/a/crl.pem")));
+    assert_eq!(settings(&[]).unwrap().crl_file, None);
+    for (key, text) in [
+        ("trust-domain-aliases", "Old.Example"),
+        ("trust-bundles", "partner.example"),
+        ("trust-bundles", "=roots.pem"),
+        ("trust-bundles", "partner.example="),
+    ] {
+        assert!(settings(&[(key, text)]).is_err(), "{key} {text}");
+    }
+    for pairs in [
+        [("trust-domain-aliases", "cluster.local"), ("crl-file", "")],
+        [("trust-domain-aliases", "a.example,a.example"), ("crl-file", "")],
+        [("trust-bundles", "cluster.local=roots.pem"), ("crl-file", "")],
+        [("trust-bundles", "a.example=roots.pem"), ("trust-domain-aliases", "a.example")],
+    ] {
+        let error = settings(&pairs).unwrap_err().to_string();
+        assert!(error.contains("one meaning"), "{error}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::model::name::NamespacedName;
 use crate::model::policy::{self, Policy, Scope};
 
 use super::status::{Level, Reason, Status};
-use super::{Settings, narrow};
+use super::{Settings, aliases, narrow};
 
 /// What became of one object.
 pub(super) struct Converted {
@@ -126,11 +126,12 @@ impl Notes<'_> {
                 ),
             );
         }
-        let narrowed = match action {
+        let mut narrowed = match action {
             // An AUDIT rule that were kept in part would count what nobody asked for.
             policy::Action::Allow | policy::Action::Audit => narrow::whole(&parsed.rules),
             policy::Action::Deny => narrow::deny(&parsed.rules),
         };
+        aliases::expand(&mut narrowed.groups, settings);
         self.narrowed(&narrowed, action);
         if action == policy::Action::Audit && self.statuses.is_empty() {
             self.add(Level::Info, Reason::Accepted, "counted and logged; AUDIT refuses nothing".to_owned());

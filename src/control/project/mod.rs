@@ -4,6 +4,7 @@
 //! Owns: what L4 makes of Kubernetes and Istio objects. Never: I/O, state between two projections.
 //! A workload never refers to a policy that the same projection did not emit.
 
+mod aliases;
 mod attach;
 mod authorization;
 mod narrow;

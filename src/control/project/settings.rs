@@ -9,6 +9,9 @@ pub struct Settings {
     pub cluster: Arc<str>,
     /// Istio's default: `cluster.local`.
     pub trust_domain: Arc<str>,
+    /// Other names of the trust domain: a principal that is written for one of them is meant for all. Istio's
+    /// `trustDomainAliases`.
+    pub trust_domain_aliases: Vec<Arc<str>>,
     /// Name of the flat network; empty is the default one.
     pub network: Arc<str>,
     /// End of service host names. Kubernetes' default: `cluster.local`.
@@ -25,6 +28,7 @@ impl Default for Settings {
         Self {
             cluster: "Kubernetes".into(),
             trust_domain: "cluster.local".into(),
+            trust_domain_aliases: Vec::new(),
             network: "".into(),
             cluster_domain: "cluster.local".into(),
             root_namespace: "istio-system".into(),

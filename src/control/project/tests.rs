@@ -237,7 +237,8 @@ fn a_time_zone_that_nobody_knows_errs_to_the_safe_side() {
         writer.replace(State { policies: projection.policies, ..State::default() });
         let applicable = reader.view().policies_for(&target.clone().into());
         let destination = SocketAddr::from(([10, 0, 0, 1], 80));
-        let request = Request { peer: None, source: destination.ip(), destination, now: std::time::UNIX_EPOCH };
+        let request =
+            Request { peer: None, foreign: false, source: destination.ip(), destination, now: std::time::UNIX_EPOCH };
         let decision = evaluate(&request, &applicable);
         assert_eq!(decision.is_allow(), allowed, "{written:?}");
         assert!(observe(&request, &applicable, &decision).is_empty());
@@ -289,7 +290,7 @@ proptest! {
             let levels = [ports.get(&port).copied(), own.as_ref().and_then(|(mode, _)| *mode), namespace, mesh];
             let allowed = |peer| {
                 let destination = SocketAddr::new(target.addresses[0], port);
-                evaluate(&Request { peer, source: target.addresses[0], destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow()
+                evaluate(&Request { peer, foreign: false, source: target.addresses[0], destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow()
             };
             prop_assert_eq!(allowed(None), !is_strict(&levels), "port {} of {}", port, text);
             prop_assert!(allowed(Some(&peer)));

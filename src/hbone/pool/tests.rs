@@ -36,6 +36,8 @@ struct Peers {
     drain: Mutex<CancellationToken>,
     plan: Mutex<VecDeque<Act>>,
     silent: Mutex<Vec<DuplexStream>>,
+    /// Cancelled to cut, and to retire, the connections that were dialled with them.
+    watch: Mutex<(CancellationToken, CancellationToken)>,
 }
 
 struct Dialler(Arc<Peers>);
@@ -90,6 +92,11 @@ impl Dial for Dialler {
 
     fn peer(_: &DuplexStream) -> Option<Identity> {
         Some(id("server"))
+    }
+
+    fn watch(&self, _: &DuplexStream) -> Watch {
+        let (cut, retire) = self.0.watch.lock().unwrap().clone();
+        Watch { cut: Box::pin(cut.cancelled_owned()), retire: Box::pin(retire.cancelled_owned()) }
     }
 }
 
@@ -386,4 +393,42 @@ async fn a_connection_takes_so_many_streams_for_so_long() {
     }
     settle().await;
     assert_eq!(lab.open(), 2, "what was held lives on, what was idle is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_connection_keeps_its_streams_and_takes_no_more() {
+    let lab = lab(&[]);
+    let key = key();
+    let mut first = lab.many(&key, 1).await.remove(0);
+    let (_, retire) = lab.peers.watch.lock().unwrap().clone();
+    *lab.peers.watch.lock().unwrap() = Default::default();
+    retire.cancel();
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(lab.pool.connections(), 0, "out of the books");
+    let second = lab.many(&key, 1).await.remove(0);
+    assert_eq!(lab.peers.dials.load(Ordering::Relaxed), 2, "what is new goes elsewhere");
+    // The stream lives on, both ways.
+    first.send.send(&mut bytes::Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(&first.recv.recv().await.unwrap()[..], b"x");
+    assert_eq!(lab.peers.open.load(Ordering::Relaxed), 2);
+    drop(first);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.peers.open.load(Ordering::Relaxed), 1, "it ends with its last stream");
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_cut_takes_its_streams_with_it_and_tells_them_first() {
+    let lab = lab(&[]);
+    let key = key();
+    let (mut stream, answer) = lab.pool.connect(&key, &request()).await.unwrap();
+    assert!(!answer.cut.is_cancelled());
+    let (cut, _) = lab.peers.watch.lock().unwrap().clone();
+    *lab.peers.watch.lock().unwrap() = Default::default();
+    cut.cancel();
+    assert!(stream.recv.recv().await.is_err());
+    assert!(answer.cut.is_cancelled(), "its user knows why");
+    let (_stream, answer) = lab.pool.connect(&key, &request()).await.unwrap();
+    assert!(!answer.cut.is_cancelled());
+    assert_eq!(lab.peers.dials.load(Ordering::Relaxed), 2);
 }

@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::identity::access::AccessError;
 use crate::tls::fixture::{TestCa, id};
+use crate::tls::{Domains, Lists, Revocation};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -72,6 +73,8 @@ impl CertSource for Source {
 struct Lab {
     ca: Arc<Ca>,
     certs: Certs,
+    revoked: Arc<AtomicUsize>,
+    trust: Trust,
     /// Ends the manager when it is dropped.
     _manager: JoinSet<()>,
 }
@@ -89,11 +92,17 @@ fn lab(plan: impl IntoIterator<Item = Act>) -> Lab {
         now: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
     });
-    let config = Config { clock, jitter: Arc::new(|| 0.5), ..Config::system() };
+    let trust = Trust::new(Domains::default(), Arc::clone(&clock));
+    let (revoked, told) = (Arc::<AtomicUsize>::default(), trust.clone());
+    let count = Arc::clone(&revoked);
+    let on_revoked: Arc<dyn Fn(&Identity) + Send + Sync> = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let config = Config { clock, jitter: Arc::new(|| 0.5), on_revoked, trust: told, ..Config::system() };
     let (certs, manager) = Manager::build(config, Source(Arc::clone(&ca)));
     let mut tasks = JoinSet::new();
     tasks.spawn(manager.run(CancellationToken::new()));
-    Lab { ca, certs, _manager: tasks }
+    Lab { ca, certs, revoked, trust, _manager: tasks }
 }
 
 impl Lab {
@@ -245,4 +254,39 @@ async fn a_result_that_nobody_wants_any_more_is_dropped() {
     drop(pod);
     sleep(Duration::from_secs(10)).await;
     assert!(lab.certs.report().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_certificate_of_ours_is_replaced_at_once() {
+    let lab = lab([]);
+    let (one, other) = (lab.certs.acquire(&id("cart")), lab.certs.acquire(&id("till")));
+    let first = one.wait(HOUR).await.unwrap();
+    other.wait(HOUR).await.unwrap();
+    assert_eq!(lab.asked(), 2);
+    let list = |serials: &[Vec<u8>]| {
+        lab.trust.set_revocation(&Revocation::Lists(Arc::new(Lists::parse(&lab.ca.ca.crl(serials)).unwrap())));
+    };
+    list(&[vec![7, 7]]);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(lab.asked(), 2, "a list of others asks for nothing");
+    let revoked = first.serial();
+    list(std::slice::from_ref(&revoked));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((lab.asked(), lab.revoked.load(Ordering::Relaxed)), (3, 1), "one identity, once");
+    let second = one.certificate().unwrap();
+    assert!(first.is_revoked() && !second.is_revoked());
+
+    // A CA that is away meanwhile: the old one stays, and is asked for again as after any failure.
+    lab.plan(&[Act::Away, Act::Away]);
+    list(&[revoked, second.serial()]);
+    sleep(Duration::from_millis(1)).await;
+    assert!(one.certificate().unwrap().is_revoked());
+    sleep(Duration::from_secs(10)).await;
+    assert!(!one.certificate().unwrap().is_revoked());
+    // A list that cannot be read says nothing of our own.
+    lab.trust.set_revocation(&Revocation::Unknown);
+    let before = lab.asked();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(lab.asked(), before);
+    assert!(one.certificate().is_ok());
 }

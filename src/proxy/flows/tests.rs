@@ -21,7 +21,7 @@ fn come(flows: &Flows, now: Instant, port: u16, client: &Client, allowed: bool) 
     };
     let source = "10.0.0.1".parse().unwrap();
     let destination = SocketAddr::new([10, 0, 0, 5].into(), port);
-    let request = Request { peer, source, destination, now: std::time::UNIX_EPOCH };
+    let request = Request { peer, foreign: false, source, destination, now: std::time::UNIX_EPOCH };
     flows.record(now, &key("server"), &request, client.clone(), allowed);
 }
 

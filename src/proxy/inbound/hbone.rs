@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::proxy_header;
 use crate::authz::Request;
@@ -27,7 +28,7 @@ use crate::route::inbound::{Arrival, Here, Inbound, service_of, tunnelled};
 use crate::sys::socket;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, TlsError};
 
 /// A tunnel's two ends, both proven.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ struct Peers {
     /// The pod's address that the tunnel came to.
     local: SocketAddr,
     identity: Identity,
+    /// Cancelled when the client's certificate is revoked.
+    revoked: CancellationToken,
 }
 
 /// Serves one tunnel to its end.
@@ -56,8 +59,16 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
     let credentials = pod.certificate.wait(pod.shared.config.connect_timeout).await;
     let credentials = credentials.map_err(|error| Failure::Identity(Box::new(error)))?;
     let stream = Acceptor::new(&credentials).accept(stream).await;
-    let stream = stream.map_err(|error| tunnel(TunnelCause::Tls, Box::new(error)))?;
-    let peers = Peers { client, local, identity: stream.peer().clone() };
+    let stream = stream.map_err(|error| match error {
+        TlsError::Revoked => {
+            pod.shared.report.revoked(Reporter::Destination);
+            tunnel(TunnelCause::Revoked, Box::new(error))
+        }
+        error => tunnel(TunnelCause::Tls, Box::new(error)),
+    })?;
+    pod.shared.report.handshake(Reporter::Destination, stream.is_resumed());
+    let proof = Arc::clone(stream.proof());
+    let peers = Peers { client, local, identity: stream.peer().clone(), revoked: CancellationToken::new() };
     let connection = Connection::open(stream, &pod.tunnels.budget).await;
     let connection = connection.map_err(|error| tunnel(TunnelCause::Http2, Box::new(error)))?;
     drop(handshaking);
@@ -69,7 +80,25 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
             pod.shared.report.refused(Reporter::Destination, pod, client, &why);
         }
     };
-    match connection.run(pod.tasks.draining().clone(), on_stream).await {
+    let drain = pod.tasks.draining().child_token();
+    let mut served = pin!(connection.run(drain.clone(), on_stream));
+    let trust = &pod.shared.trust;
+    let (mut revoked, mut expired) = (pin!(trust.revoked(&proof)), pin!(trust.expired(&proof)));
+    let ended = loop {
+        tokio::select! {
+            biased;
+            () = &mut revoked => {
+                tracing::warn!(pod = %pod.pod.key, peer = %peers.identity, %client, "a tunnel is closed: the peer's certificate was revoked");
+                // First its streams, which then know why; the connection ends with this function.
+                peers.revoked.cancel();
+                return Ok(());
+            }
+            ended = &mut served => break ended,
+            // Streams go on; new ones come by a connection that shows new certificates.
+            () = &mut expired, if !drain.is_cancelled() => drain.cancel(),
+        }
+    };
+    match ended {
         Ok(()) => {}
         // Its streams have reported what they saw; a tunnel that breaks without one is the network's noise.
         Err(error) => tracing::debug!(pod = %pod.pod.key, peer = %peers.identity, %client, %error, "a tunnel ended"),
@@ -117,6 +146,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         source: is_near.then(|| view.workload_at(network, peers.client.ip()).cloned()).flatten(),
         target: own.clone(),
         service,
+        revoked: Some(peers.revoked.clone()),
     };
     drop(view);
     // Listed before it is judged, so that a policy that changes meanwhile finds it.
@@ -176,7 +206,8 @@ async fn dial(
         Inbound::Unknown => return Err(Failure::UnknownService { to: destination }),
     };
     let peer = Some(&peers.identity);
-    let request = Request { peer, source: peers.client.ip(), destination: here.to, now: SystemTime::now() };
+    let foreign = pod.shared.trust.is_foreign(&peers.identity);
+    let request = Request { peer, foreign, source: peers.client.ip(), destination: here.to, now: SystemTime::now() };
     let permit = pod.admit(&request).await?;
     // A program that is told in a header sees the loopback's own address.
     let source = if here.proxy.is_some() { here.dial.ip() } else { peers.client.ip() };

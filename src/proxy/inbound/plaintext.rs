@@ -40,6 +40,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         source: view.workload_at(&shared.config.network, client.ip()).cloned(),
         service: own.as_deref().and_then(|own| service_of(own, None, destination.port(), &view)),
         target: own,
+        revoked: None,
     };
     drop(view);
     let open = shared.report.open_one(accepted, facts, &pod.arrived);
@@ -52,7 +53,8 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
                 Inbound::Loop => return Err(Failure::Loop),
                 Inbound::NotOurs | Inbound::Unknown => return Err(Failure::NotOurs { to: destination }),
             };
-            let request = Request { peer: None, source: client.ip(), destination, now: SystemTime::now() };
+            let request =
+                Request { peer: None, foreign: false, source: client.ip(), destination, now: SystemTime::now() };
             let permit = pod.admit(&request).await?;
             pod.dial_app(permit, to, client.ip()).await
         });

@@ -13,9 +13,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::captured::{Attempted, Captured};
 use super::express::{self, Near};
+use super::tunnel::Proven;
 use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
-use crate::mesh::Held;
 use crate::model::spiffe::Identity;
 use crate::proxy::outcome::Failure;
 use crate::route::balance::{Avoid, EndpointId};
@@ -27,14 +27,8 @@ use crate::tls::{random_bytes, random_unit};
 pub(super) enum Far {
     Near(Near),
     Plain(TcpStream),
+    /// With what its far end has proven.
     Tunnel(TunnelStream, Proven),
-}
-
-/// What the far end of a tunnel has shown.
-pub(super) struct Proven {
-    pub(super) peer: Option<Identity>,
-    /// What it says of itself, where the mesh's record does not tell.
-    pub(super) target: Option<Arc<Held>>,
 }
 
 pub(super) struct Opened {

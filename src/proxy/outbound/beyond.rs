@@ -3,27 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempts::{Blame, Failed, Far, Proven};
+use super::attempts::{Blame, Failed, Far};
 use super::captured::{Attempted, Captured};
-use super::tunnel::{self, DialFailure};
+use super::tunnel::{self, DialFailure, Proven};
 use crate::hbone::authority::Authority;
 use crate::hbone::client::Request;
 use crate::hbone::headers::{Baggage, Forwarded, WorkloadKind};
 use crate::hbone::io::TunnelIo;
-use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Through};
+use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Through, Watch};
 use crate::identity::access::{AccessError, PodCert};
 use crate::mesh::Held;
 use crate::model::spiffe::Identity;
 use crate::model::workload::{Kind, Locality, Workload};
 use crate::proxy::outcome::{Failure, TunnelCause};
+use crate::proxy::report::Report;
 use crate::route::gateway::Beyond;
-use crate::tls::{Connector, TlsError, TlsStream};
+use crate::tls::{Connector, TlsError, TlsStream, Trust};
 
 /// Dials inside of tunnels to gateways.
 pub(super) struct Inside {
     pub(super) outer: Pool<DialFailure>,
     pub(super) certificate: PodCert,
     pub(super) limit: Duration,
+    pub(super) report: Report,
+    pub(super) trust: Trust,
 }
 
 /// Why there is no connection through a gateway.
@@ -74,8 +77,14 @@ impl Dial for Inside {
             network: None,
         };
         let (tunnel, _) = self.outer.connect(outer, &request).await.map_err(InsideFailure::Outer)?;
-        let connector = Connector::new(&certificate, key.expected());
-        connector.connect(TunnelIo::new(tunnel)).await.map_err(InsideFailure::Tls)
+        let connector = Connector::new(&certificate, key.expected()).at(key.destination().ip());
+        let connected = connector.connect(TunnelIo::new(tunnel)).await;
+        tunnel::count(&self.report, &connected);
+        connected.map_err(InsideFailure::Tls)
+    }
+
+    fn watch(&self, stream: &Self::Stream) -> Watch {
+        tunnel::watch(&self.trust, stream.proof())
     }
 
     fn peer(stream: &Self::Stream) -> Option<Identity> {
@@ -100,7 +109,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
     match pod.tunnels.inner.connect(&Arc::new(inner), &request).await {
         Ok((stream, answer)) => {
             let target = answer.baggage.as_ref().map(|baggage| Arc::new(Held::apart(described(baggage))));
-            Ok(Far::Tunnel(stream, Proven { peer: answer.peer, target }))
+            Ok(Far::Tunnel(stream, Proven { peer: answer.peer, target, revoked: answer.cut }))
         }
         Err(error) => {
             let blame = tunnel::blame(&error, |source| match source {
@@ -113,6 +122,9 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
                 InsideFailure::NoGateway => Failure::Loop,
                 InsideFailure::Outer(error) => {
                     tunnel::failure(to.hop, error.clone(), |e| DialFailure::failure(to.hop, e))
+                }
+                InsideFailure::Tls(TlsError::Revoked) => {
+                    Failure::Tunnel { to: to.hop, cause: TunnelCause::Revoked, source: Box::new(source) }
                 }
                 InsideFailure::Tls(_) => {
                     Failure::Tunnel { to: to.hop, cause: TunnelCause::Tls, source: Box::new(source) }

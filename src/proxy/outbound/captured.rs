@@ -87,6 +87,7 @@ impl Captured {
             source: attempted.source.clone(),
             target: route.target().map(|target| Arc::clone(&target.workload)),
             service: attempted.decision.service.clone(),
+            revoked: None,
         }
     }
 

@@ -78,7 +78,8 @@ async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Res
         return Err(Failure::Drained);
     }
     let now = SystemTime::now();
-    let request = Request { peer: Some(&captured.pod.identity), source: client.ip(), destination: to, now };
+    let request =
+        Request { peer: Some(&captured.pod.identity), foreign: false, source: client.ip(), destination: to, now };
     let permit = neighbour.admit(&request).await?;
     neighbour.dial_app(permit, to, client.ip()).await
 }

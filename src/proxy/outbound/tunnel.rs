@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::{Blame, Failed, Far, Proven};
+use super::attempts::{Blame, Failed, Far};
 use super::beyond::{self, Inside, InsideFailure};
 use super::captured::{Attempted, Captured};
 use super::plain::of_ours;
@@ -19,9 +19,10 @@ use crate::hbone::Budget;
 use crate::hbone::client::Request;
 use crate::hbone::error::TunnelError;
 use crate::hbone::headers::{Forwarded, TraceParent};
-use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError};
+use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Watch};
 use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
+use crate::mesh::Held;
 use crate::model::spiffe::Identity;
 use crate::proxy::budgets::Rate;
 use crate::proxy::connections::Facts;
@@ -30,10 +31,12 @@ use crate::proxy::inbound::hbone::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::relay::tunnelled::{Resets, join};
 use crate::proxy::relay::{Ended, Side, unless_ended};
+use crate::proxy::report::Report;
 use crate::proxy::shared::Shared;
 use crate::route::outbound::{Hbone, Route};
 use crate::sys::socket::reset_on_close;
-use crate::tls::{Connector, TlsError, TlsStream, random_bytes};
+use crate::telemetry::metrics::Reporter;
+use crate::tls::{Connector, Proof, TlsError, TlsStream, Trust, random_bytes};
 
 /// Bounds of a pod's tunnels.
 #[derive(Clone, Debug)]
@@ -52,6 +55,15 @@ pub struct Tunnels {
     stop: CancellationToken,
 }
 
+/// Whom a tunnel leads to.
+pub(super) struct Proven {
+    pub(super) peer: Option<Identity>,
+    /// What it says of itself, where the mesh's record does not tell.
+    pub(super) target: Option<Arc<Held>>,
+    /// Cancelled when that peer's certificate is revoked.
+    pub(super) revoked: CancellationToken,
+}
+
 /// Dials with the pod's certificate.
 struct Secure {
     dialler: Arc<Dialler>,
@@ -59,6 +71,8 @@ struct Secure {
     limit: Duration,
     rate: Rate,
     per_second: u32,
+    report: Report,
+    trust: Trust,
 }
 
 /// Why a tunnel's connection could not be made.
@@ -86,12 +100,20 @@ impl Tunnels {
             limit: config.connect_timeout,
             rate: Rate::new(config.handshakes_per_second),
             per_second: config.handshakes_per_second,
+            report: shared.report.clone(),
+            trust: shared.trust.clone(),
         };
         let budget = Budget::new(config.tunnels.window_budget);
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
         drop(shared.data.spawn(task.run(stop.clone())));
-        let inside = Inside { outer: pool.clone(), certificate: certificate.clone(), limit: config.connect_timeout };
+        let inside = Inside {
+            outer: pool.clone(),
+            certificate: certificate.clone(),
+            limit: config.connect_timeout,
+            report: shared.report.clone(),
+            trust: shared.trust.clone(),
+        };
         let (inner, task) = Pool::build(beyond::config(&config.tunnels.pool), budget.clone(), inside);
         drop(shared.data.spawn(task.run(stop.clone())));
         Self { pool, inner, budget, stop }
@@ -124,11 +146,36 @@ impl Dial for Secure {
         tokio::time::sleep(wait).await;
         let certificate = self.certificate.wait(self.limit).await.map_err(DialFailure::Identity)?;
         let stream = self.dialler.dial(key.destination(), None).await.map_err(DialFailure::Tcp)?;
-        Connector::new(&certificate, key.expected()).connect(stream).await.map_err(DialFailure::Tls)
+        let connector = Connector::new(&certificate, key.expected()).at(key.destination().ip());
+        let connected = connector.connect(stream).await;
+        count(&self.report, &connected);
+        connected.map_err(DialFailure::Tls)
+    }
+
+    fn watch(&self, stream: &Self::Stream) -> Watch {
+        watch(&self.trust, stream.proof())
     }
 
     fn peer(stream: &Self::Stream) -> Option<Identity> {
         Some(stream.peer().clone())
+    }
+}
+
+/// Counts a handshake that we began.
+pub(super) fn count<S>(report: &Report, connected: &Result<TlsStream<S>, TlsError>) {
+    match connected {
+        Ok(stream) => report.handshake(Reporter::Source, stream.is_resumed()),
+        Err(TlsError::Revoked) => report.revoked(Reporter::Source),
+        Err(_) => {}
+    }
+}
+
+/// A connection lives no longer than what proved it.
+pub(super) fn watch(trust: &Trust, proof: &Arc<Proof>) -> Watch {
+    let (revoked, expired) = ((trust.clone(), Arc::clone(proof)), (trust.clone(), Arc::clone(proof)));
+    Watch {
+        cut: Box::pin(async move { revoked.0.revoked(&revoked.1).await }),
+        retire: Box::pin(async move { expired.0.expired(&expired.1).await }),
     }
 }
 
@@ -155,6 +202,9 @@ impl DialFailure {
             Self::Tcp(DialError::Namespace(_)) => Failure::Socket(Box::new(error)),
             Self::Identity(error) => Failure::Identity(Box::new(error.clone())),
             Self::Rate { per_second } => Failure::HandshakeRate { per_second: *per_second },
+            Self::Tls(TlsError::Revoked) => {
+                Failure::Tunnel { to, cause: TunnelCause::Revoked, source: Box::new(error) }
+            }
             Self::Tls(_) => Failure::Tunnel { to, cause: TunnelCause::Tls, source: Box::new(error) },
         }
     }
@@ -168,7 +218,9 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Hbone)
     let key = Arc::new(Key::new(pod.identity.clone(), to.expected.iter().cloned(), to.hop, source_ip, holder));
     let request = request(captured, attempted, to.authority);
     match pod.tunnels.pool.connect(&key, &request).await {
-        Ok((tunnel, answer)) => Ok(Far::Tunnel(tunnel, Proven { peer: answer.peer, target: None })),
+        Ok((tunnel, answer)) => {
+            Ok(Far::Tunnel(tunnel, Proven { peer: answer.peer, target: None, revoked: answer.cut }))
+        }
         Err(error) => {
             let blame = blame(&error, DialFailure::blame);
             Err(Failed { why: failure(to.hop, error, |source| DialFailure::failure(to.hop, source)), blame })
@@ -203,6 +255,7 @@ pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, proven: Prov
         client_identity: Some(captured.pod.identity.clone()),
         server_identity: proven.peer,
         target: proven.target.or_else(|| known.target.clone()),
+        revoked: Some(proven.revoked),
         ..known
     };
     let resets = match &attempted.decision.route {

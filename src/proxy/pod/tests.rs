@@ -58,6 +58,7 @@ fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             pulse: crate::runtime::Pulse::default(),
         },
         flows: Flows::new(flows::Config { window: Duration::from_secs(60), limit: 10 }, Instant::now()),
+        trust: crate::tls::Trust::default(),
         data: tokio::runtime::Handle::current(),
         panics: Panics::default(),
         drain: force.child_token(),
@@ -115,6 +116,7 @@ fn facts() -> Facts {
         source: None,
         target: None,
         service: None,
+        revoked: None,
     }
 }
 
@@ -291,4 +293,19 @@ async fn peers_that_never_finish_their_handshake_leave_room_for_the_pods_own_con
     };
     tokio::time::timeout(Duration::from_secs(5), settled).await.unwrap();
     assert_eq!(pod.tasks.len(), handshakes(limit));
+}
+
+#[tokio::test]
+async fn a_connection_whose_tunnel_is_revoked_ends_with_that_reason() {
+    let revoked = CancellationToken::new();
+    let facts = Facts { revoked: Some(revoked.clone()), ..facts() };
+    let connection = Connection::new(facts, Instant::now(), Arc::new(Meter::default()));
+    revoked.cancel();
+    let why = connection.ended().await;
+    assert_eq!((why.reason(), why.flags().as_str()), ("certificate_revoked", "CERT_REVOKED"));
+    assert_eq!(why.of_ended().reason(), "certificate_revoked");
+    // What ended it first counts.
+    let first = Connection::new(Facts { revoked: Some(revoked), ..self::facts() }, Instant::now(), Arc::default());
+    first.end(Failure::Drained);
+    assert_eq!(first.ended().await.reason(), "drained");
 }

@@ -61,7 +61,7 @@ impl Place {
     /// The records of this node's pods. Node names are unique in a cluster only.
     fn records(&self, view: &View) -> Records {
         let mut records = Records::new();
-        let is_here = |w: &&Arc<crate::model::workload::Workload>| {
+        let is_here = |w: &&Arc<mesh::Held>| {
             *w.node == *self.node
                 && (self.cluster.is_empty() || w.cluster.is_empty() || w.cluster == self.cluster)
                 && !w.host_network

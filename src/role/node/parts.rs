@@ -43,6 +43,7 @@ use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::Dropped;
 use crate::telemetry::metrics::{self, Metrics, table};
+use crate::tls::{Domains, Files, Follower, Trust};
 
 /// Everything that a node runs.
 pub(super) struct Parts {
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
     certs: certs::Manager<Embedded>,
     plane: Arc<Plane>,
+    trusted: Follower,
     pages: Pages,
     enrolled: Condition,
 }
@@ -109,7 +111,10 @@ impl Parts {
         let authority = Root::load_or_create(&settings.ca_dir, &settings.trust_domain)?;
         let source = Embedded { authority: Arc::new(authority), ttl: settings.leaf_ttl };
         let on_attempt = count_renewals(metrics.clone());
-        let (handle, certs) = certs::Manager::build(certs::Config { on_attempt, ..certs::Config::system() }, source);
+        let (trust, trusted) = trust(settings);
+        let on_revoked = count_revoked(metrics.clone());
+        let config = certs::Config { on_attempt, on_revoked, trust: trust.clone(), ..certs::Config::system() };
+        let (handle, certs) = certs::Manager::build(config, source);
 
         let (writer, reader) = mesh::channel();
         let (feed, published) =
@@ -128,6 +133,7 @@ impl Parts {
                 flows::Config { window: settings.flow_window, limit: settings.flow_limit },
                 tokio::time::Instant::now(),
             ),
+            trust,
             names: Names::default(),
             report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
             data: pools.data().clone(),
@@ -164,6 +170,7 @@ impl Parts {
                 manifests: settings.manifests.clone(),
                 cluster: settings.cluster.clone(),
                 trust_domain: settings.trust_domain.clone(),
+                trust_domain_aliases: settings.trust_domain_aliases.clone(),
                 network: settings.network.clone(),
                 cluster_domain: settings.cluster_domain.clone(),
                 root_namespace: settings.root_namespace.clone(),
@@ -173,13 +180,18 @@ impl Parts {
         let tasks = [tasks(), tasks(), tasks()];
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown);
         let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
-        Ok(Self { shared, feed, manager, statuses, certs, plane, pages: Pages { sites, tasks }, enrolled })
+        Ok(Self { shared, feed, manager, statuses, certs, plane, trusted, pages: Pages { sites, tasks }, enrolled })
     }
 
     /// Starts the tasks. Certificates first: pods wait for them.
     pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, shutdown: &Shutdown, stop: &CancellationToken) {
         let control = pools.control();
-        let Self { shared, feed, manager, statuses, certs, plane, pages, enrolled } = self;
+        let Self { shared, feed, manager, statuses, certs, plane, trusted, pages, enrolled } = self;
+        let token = stop.clone();
+        supervisor.spawn(control, "trust", Need::Essential, async move {
+            trusted.run(token).await;
+            Ok(())
+        });
         let token = stop.clone();
         supervisor.spawn(control, "certificates", Need::Essential, async move {
             certs.run(token).await;
@@ -236,10 +248,24 @@ fn projection(settings: &NodeSettings) -> project::Settings {
     project::Settings {
         cluster: settings.cluster.as_str().into(),
         trust_domain: settings.trust_domain.as_str().into(),
+        trust_domain_aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
         network: settings.network.as_str().into(),
         cluster_domain: settings.cluster_domain.as_str().into(),
         root_namespace: settings.root_namespace.as_str().into(),
     }
+}
+
+/// Who is trusted beside the pods' own roots, and what reads it from its files.
+fn trust(settings: &NodeSettings) -> (Trust, Follower) {
+    let bundles = settings.trust_bundles.iter();
+    let bundles: Vec<(Arc<str>, _)> = bundles.map(|(domain, path)| (domain.as_str().into(), path.clone())).collect();
+    let domains = Domains {
+        aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
+        federated: bundles.iter().map(|(domain, _)| Arc::clone(domain)).collect(),
+    };
+    let trust = Trust::new(domains, Arc::new(std::time::SystemTime::now));
+    let follower = Follower::build(&Files { crl: settings.crl_file.clone(), bundles }, &trust);
+    (trust, follower)
 }
 
 fn data_path(settings: &NodeSettings) -> Config {
@@ -306,6 +332,10 @@ fn count_renewals(metrics: Metrics) -> Arc<dyn Fn(bool) + Send + Sync> {
         let result = if ok { "ok" } else { "failed" };
         metrics.counter(table::CERTIFICATE_RENEWALS, [result]).increment();
     })
+}
+
+fn count_revoked(metrics: Metrics) -> Arc<dyn Fn(&Identity) + Send + Sync> {
+    Arc::new(move |_| metrics.counter(table::CERTIFICATES_REVOKED, []).increment())
 }
 
 fn count_verifications(metrics: Metrics) -> OnVerified {

@@ -25,6 +25,7 @@ use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::cause::chain;
 use crate::telemetry::log::Dropped;
 use crate::telemetry::metrics::{Metrics, table};
+use crate::tls::Revocation;
 
 /// The parts that are looked at. Nothing is copied until somebody asks.
 pub(super) struct Seen {
@@ -122,6 +123,16 @@ impl Seen {
                 }
             }
         }
+        let (mut lists, mut overdue, mut revoked, mut unreadable) = (0, 0, 0, 0);
+        match self.shared.trust.revocation() {
+            Revocation::None => {}
+            Revocation::Unknown => unreadable = 1,
+            Revocation::Lists(all) => (lists, overdue, revoked) = (all.len(), all.overdue(now), all.revoked()),
+        }
+        metrics.gauge(table::CRL_LISTS, ["current"]).set(count(lists - overdue));
+        metrics.gauge(table::CRL_LISTS, ["overdue"]).set(count(overdue));
+        metrics.gauge(table::CRL_REVOKED, []).set(count(revoked));
+        metrics.gauge(table::CRL_UNREADABLE, []).set(unreadable);
         metrics.counter(table::TASK_PANICS, []).raise_to(self.panics.count());
         metrics.counter(table::LOG_LINES_DROPPED, []).raise_to(self.dropped.count());
         metrics.sweep(tokio::time::Instant::now());

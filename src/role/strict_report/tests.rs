@@ -27,6 +27,7 @@ fn page(flows: Vec<Flow>) -> FlowsPage {
     FlowsPage {
         seen: Seen { window_seconds: 86_400, watched_seconds: 60, flows, others: Others::default() },
         mesh: MeshSettings {
+            trust_domain_aliases: Vec::new(),
             manifests: "nowhere".into(),
             cluster: "Kubernetes".into(),
             trust_domain: "cluster.local".into(),

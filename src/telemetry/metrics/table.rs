@@ -109,14 +109,26 @@ declare! {
         "Forwarded DNS requests that no name server answered";
     DNS_UPSTREAM_DURATION: Histograms Histogram "istio_dns_upstream_request_duration_seconds" &DNS,
         "Seconds until a forwarded DNS request was answered or given up";
+    CRL_REJECTIONS: Counters Counter "istio_crl_policy_rejections_total" &["reporter"],
+        "TLS handshakes refused, and connections ended, because a certificate of the peer is revoked";
     BUILD: Gauges Gauge "istio_build" &["component", "tag"],
         "Always 1; the labels name the build";
     CERTIFICATE_EXPIRY: Gauges Gauge "culvert_certificate_expiry_seconds" &["kind", "identity"],
         "Seconds until a certificate expires; kind is leaf or root, negative once it has expired";
     CERTIFICATE_RENEWALS: Counters Counter "culvert_certificate_renewals_total" &["result"],
         "Renewals of leaf certificates; result is ok or failed";
+    CERTIFICATES_REVOKED: Counters Counter "culvert_certificates_revoked_total" &[],
+        "Certificates of this node's own pods found on a revocation list; each is renewed at once";
     CONNECTIONS: Gauges Gauge "culvert_connections" &["connection_security_policy", "reporter"],
         "Connections that are open now, by how they are secured";
+    CRL_LISTS: Gauges Gauge "culvert_crl_lists" &["state"],
+        "Revocation lists in force; state is current, or overdue once nextUpdate has passed";
+    CRL_REVOKED: Gauges Gauge "culvert_crl_revoked_certificates" &[],
+        "Certificates that the revocation lists in force name";
+    CRL_UNREADABLE: Gauges Gauge "culvert_crl_unreadable" &[],
+        "1 while there are revocation lists that cannot be read and none before them, so that every TLS handshake is refused";
+    HANDSHAKES: Counters Counter "culvert_tls_handshakes_total" &["reporter", "kind"],
+        "TLS handshakes of tunnels that succeeded; kind is full or resumed";
     RETRIES: Counters Counter "culvert_connection_retries_total" &["reason"],
         "Attempts at connections that failed and were followed by another, by why they failed";
     SET_ASIDE: Counters Counter "culvert_endpoints_set_aside_total" &["reason"],

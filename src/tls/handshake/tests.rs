@@ -4,9 +4,9 @@ use std::time::SystemTime;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use crate::tls::Fault;
-use crate::tls::fixture::{TestCa, id};
+use crate::tls::fixture::{TestCa, id, serial};
 use crate::tls::provider::provider;
+use crate::tls::{Domains, Fault, Lists, Revocation, Trust};
 
 fn pair() -> (DuplexStream, DuplexStream) {
     duplex(64 << 10)
@@ -97,11 +97,7 @@ async fn an_expired_peer_is_refused() {
 
 /// A client with the library's own settings, as a stranger would have it.
 fn stranger(ca: &TestCa, alpn: &[&[u8]]) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(ca.root.clone().into()).unwrap();
-    let verifier = ca.credentials(&id("x")).client_config(&set(&["server"]));
-    drop(roots);
-    let mut config = ClientConfig::clone(&verifier);
+    let mut config = ClientConfig::clone(&ca.credentials(&id("x")).client(&set(&["server"])).config);
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config
 }
@@ -192,4 +188,107 @@ async fn while_roots_overlap_old_and_new_certificates_meet() {
     }
     // The new root has not been laid out before its certificates: the one who has the old root alone refuses.
     assert!(!met(&before, &moved).await);
+}
+
+/// A trust domain with another name of its own, and a partner with roots of its own.
+fn domains(partner: &TestCa) -> Trust {
+    let partner_domain: Arc<str> = "partner.example".into();
+    let domains = Domains { aliases: vec!["old.example".into()], federated: vec![Arc::clone(&partner_domain)] };
+    let trust = Trust::new(domains, Arc::new(SystemTime::now));
+    trust.set_bundle(&partner_domain, std::slice::from_ref(&partner.root)).unwrap();
+    trust
+}
+
+fn of(domain: &str, account: &str) -> Identity {
+    Identity::new(domain, "shop", account)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alias_is_accepted_under_the_same_roots_and_as_the_same_identity() {
+    let (ca, partner) = (TestCa::new(), TestCa::new());
+    let trust = domains(&partner);
+    let new = ca.credentials_within(&trust, &of("cluster.local", "new"));
+    // Its node has the names the other way round.
+    let turned = Domains { aliases: vec!["cluster.local".into()], ..Domains::default() };
+    let turned = Trust::new(turned, Arc::new(SystemTime::now));
+    let old = ca.credentials_within(&turned, &of("old.example", "old"));
+    let expect = |domain, account| -> Arc<[Identity]> { [of(domain, account)].into() };
+    // Each as the server of the other; what is expected is written with the name that the certificate does not have.
+    let (accepted, connected) = meet(&old, &new, &expect("cluster.local", "old")).await;
+    assert_eq!((accepted.unwrap().peer(), connected.unwrap().peer()), (new.identity(), old.identity()));
+    let (accepted, connected) = meet(&new, &old, &expect("old.example", "new")).await;
+    assert_eq!((accepted.unwrap().peer(), connected.unwrap().peer()), (old.identity(), new.identity()));
+    let foreign = partner.credentials_within(&trust, &of("old.example", "old"));
+    let (accepted, _) = meet(&new, &foreign, &expect("cluster.local", "new")).await;
+    assert!(accepted.is_err(), "the partner's roots do not speak for our names");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_federated_domain_chains_to_its_own_bundle_and_to_nothing_else() {
+    let (ca, partner, other) = (TestCa::new(), TestCa::new(), TestCa::new());
+    let trust = domains(&partner);
+    let server = ca.credentials_within(&trust, &id("server"));
+    // The partner has federated with us as well.
+    let theirs = Trust::new(
+        Domains { federated: vec!["cluster.local".into()], ..Domains::default() },
+        Arc::new(SystemTime::now),
+    );
+    theirs.set_bundle(&"cluster.local".into(), std::slice::from_ref(&ca.root)).unwrap();
+    let client = partner.credentials_within(&theirs, &of("partner.example", "client"));
+    let (accepted, connected) = meet(&server, &client, &set(&["server"])).await;
+    assert_eq!(accepted.unwrap().peer(), client.identity());
+    assert_eq!(connected.unwrap().peer(), server.identity());
+
+    // Our own CA, and any other, may not speak for the partner.
+    for ca in [&ca, &other] {
+        let impostor = ca.credentials_within(&theirs, &of("partner.example", "client"));
+        let (accepted, _) = meet(&server, &impostor, &set(&["server"])).await;
+        assert!(matches!(accepted, Err(TlsError::UnknownRoot)), "{accepted:?}");
+    }
+    // Nor the partner for us, as a client or as a server.
+    let mut impostor = partner.issue(&id("client"), SystemTime::now(), Duration::from_secs(60));
+    impostor.roots.push(ca.root.clone());
+    let impostor = Credentials::build(&impostor, &id("client"), SystemTime::now()).unwrap();
+    let (accepted, _) = meet(&server, &impostor, &set(&["server"])).await;
+    assert!(matches!(accepted, Err(TlsError::UnknownRoot)), "{accepted:?}");
+    let (_, connected) = meet(&impostor, &server, &set(&["client"])).await;
+    assert!(matches!(connected, Err(TlsError::UnknownRoot)), "{connected:?}");
+    // A domain that nothing was said of.
+    let stranger = ca.credentials_within(&theirs, &of("else.example", "client"));
+    let (accepted, _) = meet(&server, &stranger, &set(&["server"])).await;
+    assert!(matches!(accepted, Err(TlsError::WrongTrustDomain { .. })), "{accepted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_peer_is_refused_on_both_sides_and_an_unreadable_list_refuses_everybody() {
+    let ca = TestCa::new();
+    let trust = Trust::default();
+    let (server, client) = (ca.credentials_within(&trust, &id("server")), ca.credentials(&id("client")));
+    let (accepted, _) = meet(&server, &client, &set(&["server"])).await;
+    let client_leaf = serial(&accepted.unwrap().inner.get_ref().1.peer_certificates().unwrap()[0]);
+    let list = |serials: &[Vec<u8>]| Revocation::Lists(Arc::new(Lists::parse(&ca.crl(serials)).unwrap()));
+
+    trust.set_revocation(&list(&[vec![9, 9]]));
+    let (accepted, connected) = meet(&server, &client, &set(&["server"])).await;
+    assert!(accepted.is_ok() && connected.is_ok(), "a list that names others");
+    trust.set_revocation(&list(std::slice::from_ref(&client_leaf)));
+    let (accepted, connected) = meet(&server, &client, &set(&["server"])).await;
+    assert!(matches!(accepted, Err(TlsError::Revoked)), "{accepted:?}");
+    // The other side is told why, by the alert of RFC 8446 section 6.2.
+    assert!(
+        matches!(&connected, Err(TlsError::RefusedByPeer { alert }) if alert == "CertificateRevoked"),
+        "{connected:?}"
+    );
+    // The same certificate as a server's, of a client that has the list.
+    let (_, connected) = meet(&client, &server, &set(&["client"])).await;
+    assert!(matches!(connected, Err(TlsError::Revoked)), "{connected:?}");
+
+    trust.set_revocation(&Revocation::Unknown);
+    let (accepted, _) = meet(&server, &client, &set(&["server"])).await;
+    assert!(matches!(accepted, Err(TlsError::RevocationUnknown)), "{accepted:?}");
+    let (_, connected) = meet(&client, &server, &set(&["client"])).await;
+    assert!(matches!(&connected, Err(e @ TlsError::RevocationUnknown) if e.fault() == Fault::Us), "{connected:?}");
+    trust.set_revocation(&list(&[]));
+    let (accepted, _) = meet(&server, &client, &set(&["server"])).await;
+    assert!(accepted.is_ok(), "mended");
 }

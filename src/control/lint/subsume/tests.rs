@@ -150,7 +150,7 @@ proptest! {
     ) {
         if group(&wide, &narrow) {
             for (peer, source, destination, now) in requests {
-                let request = Request { peer: peer.as_ref(), source, destination, now };
+                let request = Request { peer: peer.as_ref(), foreign: false, source, destination, now };
                 for (action, fired) in [(Action::Allow, true), (Action::Deny, false)] {
                     let fires = |group: &Group| {
                         let policy = Policy { zone: zone.clone(), ..policy(action, vec![group.clone()]) };
@@ -176,7 +176,7 @@ proptest! {
         rest.groups.retain(|group| found.iter().all(|(rule, _)| *rule != group.rule));
         prop_assert!(!rest.groups.is_empty(), "somebody is left to cover: {whole:?}");
         for (peer, source, destination, now) in requests {
-            let request = Request { peer: peer.as_ref(), source, destination, now };
+            let request = Request { peer: peer.as_ref(), foreign: false, source, destination, now };
             prop_assert_eq!(is_allowed(vec![whole.clone()], &request), is_allowed(vec![rest.clone()], &request));
         }
     }

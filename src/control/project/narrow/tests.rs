@@ -53,8 +53,13 @@ fn is_allowed(action: Action, groups: Vec<Group>, port: u16) -> bool {
     let policy = Policy::new(NamespacedName::new("a", "b"), Scope::Namespace, action, groups);
     let applicable = Applicable { policies: vec![Arc::new(policy.into())], ..Applicable::default() };
     let address = [10, 0, 0, 1].into();
-    let request =
-        Request { peer: None, source: address, destination: (address, port).into(), now: std::time::UNIX_EPOCH };
+    let request = Request {
+        peer: None,
+        foreign: false,
+        source: address,
+        destination: (address, port).into(),
+        now: std::time::UNIX_EPOCH,
+    };
     matches!(evaluate(&request, &applicable), Decision::Allow(_))
 }
 

@@ -181,7 +181,7 @@ proptest! {
                 Why::Outside => true,
                 Why::Open { ports, others } => ports.contains(&port) || (*others && !named.contains(&port)),
             });
-            if evaluate(&Request { peer, source, destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow() {
+            if evaluate(&Request { peer, foreign: false, source, destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow() {
                 prop_assert!(reported, "port {} is open to {:?} from {}", port, peer, source);
             }
         }

@@ -19,7 +19,8 @@ fn admitted(projection: &Projection, name: &str) -> Vec<&'static str> {
     let source = IpAddr::from([10, 9, 9, 9]);
     let may = |peer: Option<&Identity>| {
         let destination = SocketAddr::new(target.addresses[0], 80);
-        evaluate(&Request { peer, source, destination, now: std::time::UNIX_EPOCH }, &applicable).is_allow()
+        evaluate(&Request { peer, foreign: false, source, destination, now: std::time::UNIX_EPOCH }, &applicable)
+            .is_allow()
     };
     let peers = ["wp", "next", "client"].map(|name| (name, Identity::new("cluster.local", "d", name)));
     let mut found: Vec<_> = peers.iter().filter(|(_, peer)| may(Some(peer))).map(|(name, _)| *name).collect();
