@@ -56,6 +56,27 @@ fn renewals_under_load_are_not_noticed() {
     });
 }
 
+/// New streams leave a tunnel whose certificates have expired; a stream that is open goes on in it.
+#[test]
+fn a_tunnel_in_use_is_left_when_its_certificates_expire() {
+    demo("expire", async |bed| {
+        bed.start(&[("leaf-ttl", "4s")]).await;
+        let to = bed.at("server", Family::V4, STREAM_PORT);
+        let mut trickle = Trickle::start(bed.netns("client"), to, Bytes::Echo, PATIENCE).await.unwrap();
+        let (started, from) = (Instant::now(), [("reporter", "source")]);
+        // Never idle for as long as a pool keeps a tunnel.
+        while started.elapsed() < Duration::from_secs(10) {
+            bed.get("client", "server").await.unwrap_or_else(|e| panic!("after {:?}: {e}", started.elapsed()));
+            trickle.advance(100, PATIENCE).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        trickle.finish(PATIENCE).await.unwrap();
+        // One for each four seconds at least; one alone would be the tunnel of the beginning.
+        let handshakes = bed.metric("node-a", "culvert_tls_handshakes_total", &from).await;
+        assert!(handshakes >= 3.0, "{handshakes}");
+    });
+}
+
 #[test]
 fn nodes_of_two_roots_do_not_trust_each_other() {
     demo("roots", async |bed| {

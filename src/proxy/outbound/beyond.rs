@@ -115,6 +115,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
             let blame = tunnel::blame(&error, |source| match source {
                 InsideFailure::Identity(_) | InsideFailure::NoGateway => Blame::Final,
                 InsideFailure::Outer(error) => tunnel::blame(error, DialFailure::blame),
+                InsideFailure::Tls(TlsError::RevocationUnknown) => Blame::Final,
                 InsideFailure::Tls(_) => Blame::Endpoint,
             });
             let why = tunnel::failure(to.hop, error, |source| match &*source {

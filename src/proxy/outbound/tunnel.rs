@@ -185,6 +185,8 @@ impl DialFailure {
     pub(super) fn blame(&self) -> Blame {
         match self {
             Self::Identity(_) | Self::Rate { .. } | Self::Tcp(DialError::Namespace(_)) => Blame::Final,
+            // Our own list cannot be read: no endpoint is to blame.
+            Self::Tls(TlsError::RevocationUnknown) => Blame::Final,
             Self::Tcp(DialError::Connect(e)) if of_ours(e) => Blame::Final,
             Self::Tcp(DialError::Connect(e)) if e.kind() == ErrorKind::ConnectionRefused => Blame::Absent,
             Self::Tcp(_) | Self::Tls(_) => Blame::Endpoint,

@@ -302,3 +302,54 @@ fn a_ticket_is_good_for_the_life_that_the_certificate_has_left() {
     trust.set_revocation(&Revocation::None);
     assert_eq!(ticketer.decrypt(&sealed), None, "what is trusted has changed");
 }
+
+/// Makes no tickets, as the library's own default.
+#[derive(Debug)]
+struct Never;
+
+impl ProducesTickets for Never {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// A peer that makes its configuration anew for each connection sends tickets that it can never take back.
+#[tokio::test(start_paused = true)]
+async fn tickets_that_lead_nowhere_harm_nothing() {
+    let ca = TestCa::new();
+    let (server, client) = (ca.credentials(&id("server")), ca.credentials(&id("client")));
+    let expected = set(&["server"]);
+    for _ in 0..2 * MAX_TICKETS {
+        let mut config = rustls::ServerConfig::clone(&server.server_config());
+        config.ticketer = Arc::new(Never);
+        config.session_storage = rustls::server::ServerSessionMemoryCache::new(32);
+        config.send_tls13_tickets = 2;
+        let (near, far) = duplex(64 << 10);
+        let accept = async {
+            let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(far).await.unwrap();
+            stream.write_all(b"!").await.unwrap();
+            stream.flush().await.unwrap();
+            stream
+        };
+        let connect = async {
+            let mut stream = Connector::new(&client, &expected).at(HERE).connect(near).await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream
+        };
+        let (_accepted, connected) = tokio::join!(accept, connect);
+        assert!(!connected.is_resumed());
+    }
+    assert!(client.client(&expected).tickets.lock().tickets.len() <= MAX_TICKETS);
+}
