@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use culvert::authz::inquiry::{Answer, Question};
 use culvert::cli::{self, CleanupArgs, DemoAppArgs, DemoArgs, Roles};
+use culvert::config::control::ControlSettings;
 use culvert::config::env::Environment;
 use culvert::config::node::NodeSettings;
 use culvert::role;
@@ -17,6 +18,10 @@ struct Culvert;
 impl Roles for Culvert {
     fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode> {
         role::cleanup::run(&args.netns)
+    }
+
+    fn control(&self, settings: ControlSettings) -> anyhow::Result<ExitCode> {
+        role::control::run(&settings, cli::shows_colour())
     }
 
     fn demo(&self, args: DemoArgs) -> anyhow::Result<ExitCode> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{Issuer, KeyPair, PublicKeyData, SubjectPublicKeyInfo};
+use rcgen::{CertificateParams, Issuer, KeyPair, PublicKeyData, SubjectPublicKeyInfo};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
@@ -68,6 +68,11 @@ impl Authority {
         self.0.roots_not_after
     }
 
+    /// The certificates between a leaf and the roots, the signer's first; DER. Empty for a self-signed root.
+    pub fn intermediates(&self) -> &[Vec<u8>] {
+        &self.0.intermediates
+    }
+
     /// The roots, DER.
     pub fn roots(&self) -> &[Vec<u8>] {
         &self.0.roots
@@ -81,6 +86,17 @@ impl Authority {
     pub fn issue(&self, identity: &Identity, ttl: Duration, now: SystemTime) -> Result<Issued, CaError> {
         let key = pki::key()?;
         let Signed { chain, roots, not_before, not_after } = self.sign(identity, &key, ttl, now)?;
+        Ok(Issued { chain, key: PrivateKey::from_pkcs8(key.serialize_der()), roots, not_before, not_after })
+    }
+
+    /// A certificate for a server of these names (DNS names and addresses), with a new key; as long as a leaf.
+    ///
+    /// # Errors
+    /// As [`Self::issue`], and a name that is not ASCII.
+    pub fn issue_server(&self, names: &[String], ttl: Duration, now: SystemTime) -> Result<Issued, CaError> {
+        let key = pki::key()?;
+        let Signed { chain, roots, not_before, not_after } =
+            self.sign_as(&key, ttl, now, |not_before, not_after| pki::server(names, not_before, not_after))?;
         Ok(Issued { chain, key: PrivateKey::from_pkcs8(key.serialize_der()), roots, not_before, not_after })
     }
 
@@ -117,13 +133,23 @@ impl Authority {
         ttl: Duration,
         now: SystemTime,
     ) -> Result<Signed, CaError> {
+        self.sign_as(key, ttl, now, |not_before, not_after| pki::leaf(identity, not_before, not_after))
+    }
+
+    fn sign_as(
+        &self,
+        key: &impl PublicKeyData,
+        ttl: Duration,
+        now: SystemTime,
+        params: impl FnOnce(SystemTime, SystemTime) -> Result<CertificateParams, CaError>,
+    ) -> Result<Signed, CaError> {
         let parts = &*self.0;
         if parts.not_after <= now {
             return Err(CaError::Sign("the signing certificate has expired: put a new one into the CA's directory"));
         }
         let not_before = pki::whole(now - pki::BACKDATE);
         let not_after = pki::whole(now + ttl.min(MAX_TTL)).min(parts.not_after);
-        let leaf = pki::leaf(identity, not_before, not_after)?
+        let leaf = params(not_before, not_after)?
             .signed_by(key, &parts.issuer)
             .map_err(|_| CaError::Sign("the signing key did not sign"))?;
         let chain = std::iter::once(leaf.der().to_vec()).chain(parts.intermediates.iter().cloned()).collect();

@@ -8,6 +8,9 @@ use crate::tls::{CredentialsError, PemError};
 /// Each ends in one line that names the file and the mend.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
+    /// The revocation list cannot be read. Configuration.
+    #[error("{}: not a revocation list in PEM: write it again, or remove it", path.display())]
+    Crl { path: PathBuf },
     /// The request is not a PKCS#10 request, its signature is wrong, or its key is of a kind that we do not sign. Peer.
     #[error("the certificate request is refused: {0}")]
     Csr(&'static str),
@@ -53,6 +56,12 @@ pub enum CaError {
         #[source]
         source: Option<PemError>,
     },
+    /// The directory's own list revokes the certificate that signs, or one above it. Configuration.
+    #[error("{}: revokes a certificate of the signing chain: nodes would refuse what it signs; put another signer there", path.display())]
+    Revoked { path: PathBuf },
+    /// The new roots are other ones, and neither set holds the other: peers would not know each other. Configuration.
+    #[error("{}: neither holds the roots that are in use nor is held by them: add the new root beside the old one first", path.display())]
+    RootsReplaced { path: PathBuf },
     /// Making a key or a signature failed. Us, or the kernel's generator.
     #[error("signing failed: {0}")]
     Sign(&'static str),

@@ -1,5 +1,6 @@
 //! What our certificates look like.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -31,6 +32,23 @@ pub(super) fn root(trust_domain: &str, now: SystemTime) -> Result<CertificatePar
     Ok(params)
 }
 
+/// The parameters of a certificate for a server of these names: DNS names, and addresses as they are written.
+pub(super) fn server(
+    names: &[String],
+    not_before: SystemTime,
+    not_after: SystemTime,
+) -> Result<CertificateParams, CaError> {
+    let name = |name: &String| match name.parse::<IpAddr>() {
+        Ok(ip) => Ok(SanType::IpAddress(ip)),
+        Err(_) => name.as_str().try_into().map(SanType::DnsName),
+    };
+    let names: Result<Vec<_>, _> = names.iter().map(name).collect();
+    let mut params = end_entity(not_before, not_after)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.subject_alt_names = names.map_err(|_| CaError::Sign("a name of the server is not ASCII"))?;
+    Ok(params)
+}
+
 /// A leaf's parameters. The subject is empty, so the SAN is critical (RFC 5280 section 4.2.1.6).
 pub(super) fn leaf(
     identity: &Identity,
@@ -38,6 +56,13 @@ pub(super) fn leaf(
     not_after: SystemTime,
 ) -> Result<CertificateParams, CaError> {
     let uri = identity.to_string().try_into().map_err(|_| CaError::Sign("the identity is not ASCII"))?;
+    let mut params = end_entity(not_before, not_after)?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.subject_alt_names = vec![SanType::URI(uri)];
+    Ok(params)
+}
+
+fn end_entity(not_before: SystemTime, not_after: SystemTime) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.serial_number = Some(serial()?);
@@ -45,8 +70,6 @@ pub(super) fn leaf(
     params.not_after = seconds(not_after);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.subject_alt_names = vec![SanType::URI(uri)];
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

@@ -13,6 +13,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::authority::{Authority, DEFAULT_TTL, Parts};
 use super::error::CaError;
 use super::pki;
+use super::revoked;
 use crate::model::spiffe::Identity;
 use crate::tls::{Credentials, MAX_PEM, encode_certificates, encode_key, pem_certificates, private_key_block};
 
@@ -20,7 +21,7 @@ const ROOT_CERT: &str = "root-cert.pem";
 const CA_CERT: &str = "ca-cert.pem";
 const CA_KEY: &str = "ca-key.pem";
 const CERT_CHAIN: &str = "cert-chain.pem";
-const FILES: [&str; 4] = [ROOT_CERT, CA_CERT, CA_KEY, CERT_CHAIN];
+pub(super) const FILES: [&str; 4] = [ROOT_CERT, CA_CERT, CA_KEY, CERT_CHAIN];
 /// Taken with flock(2) by whoever makes a root.
 const LOCK: &str = ".lock";
 /// There while a root is being made. An incomplete set beside it is ours, of a process that died, and is made anew;
@@ -44,6 +45,17 @@ impl Root {
     /// One line for each thing that can be wrong with the four files; see [`CaError`].
     pub fn load_or_create(dir: &Path, trust_domain: &str) -> Result<Authority, CaError> {
         Self::load_or_create_at(dir, trust_domain, SystemTime::now())
+    }
+
+    /// Opens the CA in `dir` without making anything.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`]; an empty directory is incomplete.
+    pub fn load(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Authority, CaError> {
+        match missing(dir).next() {
+            None => load(dir, trust_domain, now),
+            Some(name) => Err(incomplete(dir)(name)),
+        }
     }
 
     fn load_or_create_at(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Authority, CaError> {
@@ -132,7 +144,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     write().map_err(io_error("write", path))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CaError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CaError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         // One byte more than the limit, so that the parser sees that it is too large.
@@ -222,6 +234,7 @@ fn load(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Authority, Ca
         }
     }
     intermediates.retain(|der| !roots.contains(der));
+    revoked::check(dir, intermediates.iter().chain(&roots))?;
 
     let issuer = Issuer::from_ca_cert_der(&signer.into(), key).map_err(|_| CaError::Pem {
         path: cert_path,

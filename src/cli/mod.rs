@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod cleanup;
+mod control;
+mod daemon;
 mod demo;
 mod explain;
 mod node;
@@ -20,6 +22,7 @@ pub mod table;
 mod version;
 
 pub use cleanup::CleanupArgs;
+pub use control::ControlArgs;
 pub use demo::{DemoAppArgs, DemoArgs};
 pub use explain::ExplainArgs;
 pub use node::NodeArgs;
@@ -40,6 +43,7 @@ struct Culvert {
 #[derive(Debug, Subcommand)]
 enum Command {
     Cleanup(CleanupArgs),
+    Control(ControlArgs),
     Demo(DemoArgs),
     #[command(hide = true)]
     DemoApp(DemoAppArgs),
@@ -59,6 +63,7 @@ where
     let parsed = Culvert::command().try_get_matches_from(arguments).and_then(|found| Culvert::from_arg_matches(&found));
     let result = match parsed.map(|culvert| culvert.command) {
         Ok(Command::Cleanup(args)) => roles.cleanup(args),
+        Ok(Command::Control(args)) => args.run(environment, roles, errors),
         Ok(Command::Demo(args)) => roles.demo(args),
         Ok(Command::DemoApp(args)) => roles.demo_app(args),
         Ok(Command::Explain(args)) => args.run(roles, errors),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Subcommand};
 
-use super::{Roles, node, report};
+use super::{Roles, daemon, report};
 use crate::config::env::Environment;
 use crate::config::mesh::MeshSettings;
 use crate::config::raw::Effective;
@@ -88,7 +88,7 @@ impl clap::FromArgMatches for MeshArgs {
 
 impl clap::Args for MeshArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(MESH.iter().map(node::argument))
+        command.args(MESH.iter().map(daemon::argument))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

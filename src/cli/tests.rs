@@ -2,8 +2,9 @@ use std::cell::RefCell;
 
 use super::*;
 use crate::authz::inquiry::{Answer, Question};
+use crate::config::control::ControlSettings;
 use crate::config::node::NodeSettings;
-use crate::config::table::NODE;
+use crate::config::table::{CONTROL, NODE};
 use crate::role::policy::lint::{Lint, Report};
 
 /// Roles that write down what they were asked.
@@ -13,6 +14,11 @@ struct Asked(RefCell<Vec<String>>);
 impl Roles for Asked {
     fn cleanup(&self, args: CleanupArgs) -> anyhow::Result<ExitCode> {
         self.0.borrow_mut().push(format!("{args:?}"));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn control(&self, settings: ControlSettings) -> anyhow::Result<ExitCode> {
+        self.0.borrow_mut().push(format!("{settings:?}"));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -77,6 +83,7 @@ fn commands_reach_their_role() {
     check("culvert strict-report --policy p --manifests m", 1, "manifests: Some(\"m\")");
     check("culvert node --manifests m --node a", 0, "node: \"a\"");
     check("culvert node --manifests m --node a --leaf-ttl 1h --log-access=false", 0, "log_access: false");
+    check("culvert control --manifests m --tokens t --server-names a,::1", 0, "server_names: [\"a\", \"::1\"]");
     check("culvert policy lint m", 0, "directory: \"m\", output: Text, strict: false");
     check("culvert policy lint m --strict --output json", 0, "output: Json, strict: true");
     check("culvert policy lint m --trust-domain a.example", 0, "trust_domain: \"a.example\"");
@@ -126,6 +133,8 @@ fn mistakes_end_with_64_before_any_role() {
         "culvert node --config nowhere/culvert.yaml",
         "error: cannot read the settings file nowhere/culvert.yaml: No",
     );
+    check("culvert control --manifests m --tokens t", "error: server-names is not set: give --server-names");
+    check("culvert control --manifests m --tokens t --server-names a:b", "DNS names and addresses");
     check("culvert demo extra", "extra");
     check("culvert strict-report --manifests m", "--policy");
     check("culvert strict-report --node 127.0.0.1", "--node");
@@ -156,9 +165,11 @@ fn help_tells_every_setting_and_the_exit_codes() {
     let mut command = Culvert::command();
     command.build();
     assert!(command.render_help().to_string().contains("64  the arguments or settings are wrong"));
-    let help = command.find_subcommand_mut("node").unwrap().render_long_help().to_string();
-    for setting in NODE {
-        assert!(help.contains(&format!("--{}", setting.key)), "{}", setting.key);
-        assert!(help.contains(&crate::config::env::variable(setting.key)), "{}", setting.key);
+    for (name, table) in [("node", NODE), ("control", CONTROL)] {
+        let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+        for setting in table {
+            assert!(help.contains(&format!("--{}", setting.key)), "{name}: {}", setting.key);
+            assert!(help.contains(&crate::config::env::variable(setting.key)), "{name}: {}", setting.key);
+        }
     }
 }

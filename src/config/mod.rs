@@ -1,11 +1,12 @@
 //! Settings: from flags, the environment, a YAML file and defaults, in this order of weight.
 //!
 //! Owns: the table of every setting ([`table`]), the only reading of the process's environment ([`mod@env`]), the
-//! values with their origins ([`raw`]), the typed settings of the node ([`node`])
+//! values with their origins ([`raw`]), the typed settings of the node ([`node`]), of the control plane ([`control`])
 //! and of commands that only look at manifests ([`mesh`]), how they are shown ([`show`]).
 //! Never: a part's own configuration (`role` makes it from the settings), a default outside of the table, a
 //! setting for tests alone.
 
+pub mod control;
 pub mod env;
 pub mod mesh;
 pub mod node;

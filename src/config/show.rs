@@ -15,7 +15,7 @@ pub fn rows(all: &Effective) -> Vec<[String; 3]> {
     all.table.iter().map(row).collect()
 }
 
-/// The text of docs/reference/settings.md for `table`, the settings of `command`.
+/// The text of a reference page for `table`, the settings of `command`.
 pub fn reference(command: &str, table: &[Setting]) -> String {
     let mut page = format!(
         "# Settings of `culvert {command}`\n\nWritten from `src/config/table.rs`; `make docs` writes it again.\n\n\

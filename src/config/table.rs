@@ -1,6 +1,10 @@
-//! Every setting of the node, once: flags, variables, file keys, help and the reference page come from here.
+//! Every setting, once: flags, variables, file keys, help and the reference pages come from here.
 
 use super::value::Kind;
+
+mod control;
+
+pub use control::CONTROL;
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -54,17 +58,42 @@ const ROOT_NAMESPACE: Setting = setting(
     "Istio's default",
 );
 
+const CLUSTER: Setting =
+    setting("cluster", Kind::Text, "Kubernetes", "Name of this cluster in metrics and logs", "Istio's default");
+const METRICS_SERIES: Setting = setting(
+    "metrics-series",
+    Kind::Count,
+    "10000",
+    "Series that one metric may have",
+    "About 1 KiB a pair of workloads, so 10 MiB for traffic; beyond it everything counts into one series named overflow",
+);
+const LOG_LEVEL: Setting = setting(
+    "log-level",
+    Kind::Levels,
+    "info",
+    "What is logged: a level, or MODULE=LEVEL, joined by commas",
+    "info has a line for each change and none for each packet",
+);
+const LOG_FORMAT: Setting = setting(
+    "log-format",
+    Kind::Choice("text|json"),
+    "text",
+    "How a line of the log is written",
+    "text for people; json for a collector",
+);
+const MANIFESTS: Setting = required(
+    "manifests",
+    Kind::Path,
+    "Directory of Kubernetes manifests",
+    "The mesh is what they say; the directory is watched",
+);
+
 /// The settings that say what a policy means, for commands that look at manifests without a node.
 pub const MESH: &[Setting] = &[TRUST_DOMAIN, CLUSTER_DOMAIN, ROOT_NAMESPACE];
 
 /// The settings of `culvert node`, in the order of help and reference.
 pub const NODE: &[Setting] = &[
-    required(
-        "manifests",
-        Kind::Path,
-        "Directory of Kubernetes manifests",
-        "The mesh is what they say; the directory is watched",
-    ),
+    MANIFESTS,
     required(
         "node",
         Kind::Name,
@@ -100,7 +129,7 @@ pub const NODE: &[Setting] = &[
         "File of certificate revocation lists: PEM, one or many, or one in DER",
         "Empty checks none. Read again when it changes and when it comes; while the first one cannot be read every TLS handshake is refused",
     ),
-    setting("cluster", Kind::Text, "Kubernetes", "Name of this cluster in metrics and logs", "Istio's default"),
+    CLUSTER,
     CLUSTER_DOMAIN,
     setting(
         "network",
@@ -222,13 +251,7 @@ pub const NODE: &[Setting] = &[
         "TLS handshakes a second that one pod may take part in as a server, and as many as a client",
         "One takes some half a millisecond of a processor, so a flooded pod costs a quarter of one; faster ones wait for up to 2 s",
     ),
-    setting(
-        "metrics-series",
-        Kind::Count,
-        "10000",
-        "Series that one metric may have",
-        "About 1 KiB a pair of workloads, so 10 MiB for traffic; beyond it everything counts into one series named overflow",
-    ),
+    METRICS_SERIES,
     setting(
         "flow-window",
         Kind::Period,
@@ -244,20 +267,8 @@ pub const NODE: &[Setting] = &[
         "At most 1 KiB each and its identity's text, so 10 MiB; beyond it connections are counted without their client. \
          0 counts none",
     ),
-    setting(
-        "log-level",
-        Kind::Levels,
-        "info",
-        "What is logged: a level, or MODULE=LEVEL, joined by commas",
-        "info has a line for each change and none for each packet",
-    ),
-    setting(
-        "log-format",
-        Kind::Choice("text|json"),
-        "text",
-        "How a line of the log is written",
-        "text for people; json for a collector",
-    ),
+    LOG_LEVEL,
+    LOG_FORMAT,
     setting(
         "log-access",
         Kind::Bool,
@@ -312,11 +323,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sound() {
-        for (place, setting) in NODE.iter().enumerate() {
+    fn the_tables_are_sound() {
+        let places = |table: &'static [Setting]| table.iter().enumerate().map(move |(place, it)| (table, place, it));
+        let all = [NODE, CONTROL].into_iter().flat_map(places);
+        for (table, place, setting) in all {
             let Setting { key, kind, default, about, reason } = setting;
             assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{key}");
-            assert!(NODE[..place].iter().all(|other| other.key != *key), "{key} is there twice");
+            assert!(table[..place].iter().all(|other| other.key != *key), "{key} is there twice");
             if let Default::Value(text) = default {
                 assert_eq!(kind.check(text), Ok(()), "{key}");
             }

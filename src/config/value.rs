@@ -1,6 +1,6 @@
 //! How a setting's text is read. Each kind has one parser, for flags, the environment and files alike.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub enum Kind {
     Count,
     /// A duration with its unit, `0s` among them.
     Duration,
+    /// DNS names and addresses, joined by commas.
+    Hosts,
     /// Levels of the log.
     Levels,
     /// A DNS-like name: lower-case letters, digits, `-`, `.` and `_`.
@@ -58,6 +60,7 @@ impl Kind {
             Self::Choice(words) => Err(bad(text, format!("one of {}", words.replace('|', ", ")))),
             Self::Count => count(text).map(drop),
             Self::Duration => duration(text).map(drop),
+            Self::Hosts => hosts(text).map(drop),
             Self::Levels => levels(text),
             Self::Name => name(text),
             Self::Path => path(text),
@@ -77,6 +80,7 @@ impl Kind {
             Self::Choice(words) => words,
             Self::Count | Self::Positive => "NUMBER",
             Self::Duration | Self::Period => "DURATION",
+            Self::Hosts => "HOSTS",
             Self::Levels => "LEVELS",
             Self::Name => "NAME",
             Self::Path => "PATH",
@@ -134,6 +138,19 @@ fn period(text: &str) -> Result<(), BadValue> {
         Duration::ZERO => Err(bad(text, "a duration of more than zero")),
         _ => Ok(()),
     }
+}
+
+/// The largest list: a server has a handful of names.
+const MOST_HOSTS: usize = 64;
+
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, BadValue> {
+    let bad = || bad(text, "DNS names and addresses, joined by commas: write control.example.com,192.0.2.7");
+    let byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-.*".contains(&byte);
+    let dns = |host: &str| host.len() <= 253 && !host.starts_with('.') && host.bytes().all(byte);
+    let good = |host: &&str| !host.is_empty() && (host.parse::<IpAddr>().is_ok() || dns(host));
+    let hosts: Vec<_> = text.split(',').map(str::trim).collect();
+    let sound = hosts.len() <= MOST_HOSTS && hosts.iter().all(good);
+    sound.then(|| hosts.into_iter().map(str::to_owned).collect()).ok_or_else(bad)
 }
 
 fn levels(text: &str) -> Result<(), BadValue> {

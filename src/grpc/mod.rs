@@ -12,6 +12,7 @@ mod address;
 mod endpoint;
 mod headers;
 mod network;
+pub mod server;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod token;

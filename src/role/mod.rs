@@ -5,8 +5,11 @@
 
 mod admin_client;
 pub mod cleanup;
+pub mod control;
 pub mod demo;
 pub mod explain;
+mod manifests;
 pub mod node;
 pub mod policy;
+mod statuses;
 pub mod strict_report;

@@ -19,6 +19,7 @@ pub mod seqpacket;
 pub mod sock_diag;
 pub mod socket;
 pub mod splice;
+pub mod stamp;
 pub mod sysctl;
 pub mod terminal;
 

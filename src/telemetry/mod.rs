@@ -10,3 +10,4 @@ pub mod cause;
 mod escape;
 pub mod log;
 pub mod metrics;
+pub mod seldom;

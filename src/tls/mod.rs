@@ -9,9 +9,11 @@ mod control;
 mod credentials;
 mod crl;
 mod describe;
+mod digest;
 mod error;
 mod follow;
 mod handshake;
+mod named;
 mod path;
 mod pem;
 mod provider;
@@ -29,12 +31,16 @@ pub use control::{ControlConnector, ControlNameError};
 pub use credentials::{Credentials, CredentialsError, Issued, PrivateKey};
 pub use crl::{CrlError, Lists, MAX_FILE as MAX_CRL_FILE};
 pub use describe::{Described, describe};
+pub use digest::sha256;
 pub use error::{Fault, TlsError};
 pub use follow::{Files, Follower};
 pub use handshake::{Acceptor, Connector, HANDSHAKE_LIMIT};
+#[cfg(test)]
+pub(crate) use named::dial;
+pub use named::{NamedAcceptor, NamedKeyError, NamedStream};
 pub use pem::{
-    Lenient, MAX_PEM, PemError, base64, certificates as pem_certificates, certificates_leniently, encode_certificates,
-    encode_key, private_key_block,
+    Lenient, MAX_PEM, PemError, base64, certificate_request as pem_certificate_request,
+    certificates as pem_certificates, certificates_leniently, encode_certificates, encode_key, private_key_block,
 };
 pub use provider::{random_bytes, random_unit};
 pub use roots::{RootsError, TrustedRoots};

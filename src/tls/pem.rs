@@ -1,7 +1,7 @@
 //! PEM files (RFC 7468): certificates and private keys.
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 
 /// Largest PEM file that is read, 1 MiB: a few hundred certificates.
 pub const MAX_PEM: usize = 1 << 20;
@@ -58,6 +58,18 @@ pub fn certificates_leniently(text: &[u8]) -> Result<Lenient, PemError> {
         }
     }
     Ok(found)
+}
+
+/// The first certificate request of a PEM text, DER. [`None`] without one.
+///
+/// # Errors
+/// A broken section before it, or a text that is too large.
+pub fn certificate_request(text: &[u8]) -> Result<Option<Vec<u8>>, PemError> {
+    if text.len() > MAX_PEM {
+        return Err(PemError::TooLarge);
+    }
+    let first = CertificateSigningRequestDer::pem_slice_iter(text).next().transpose();
+    first.map(|found| found.map(|der| der.to_vec())).map_err(|_| PemError::Section)
 }
 
 /// The one private key section of a PEM text, as text: PKCS#8, SEC1 (`EC PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).

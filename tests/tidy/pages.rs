@@ -13,6 +13,7 @@ pub(crate) fn written() -> Vec<String> {
     let pages = [
         ("docs/reference/metrics.md", metrics::reference()),
         ("docs/reference/settings.md", show::reference("node", table::NODE)),
+        ("docs/reference/control.md", show::reference("control", table::CONTROL)),
     ];
     let check = |(path, text): &(&str, String)| {
         let place = root().join(path);

@@ -4,29 +4,17 @@
 //! mounted ConfigMap whose links change, and network file systems. [`Poller`] is pure: it is given
 //! what was seen and says what to do; who looks, and how often, is the caller's (every 250 ms).
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::read;
+use crate::sys::stamp::Stamp;
 
 /// What a directory looked like: names, sizes, times and inodes of its manifests, links followed.
 /// It holds no contents; a file that is replaced by an equal one counts as changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     files: Vec<(String, Option<Stamp>)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Seconds and nanoseconds of the last write, and of the last change of the inode: `cp -p`
-    /// sets the first of the two back.
-    written: (i64, i64),
-    changed: (i64, i64),
 }
 
 /// What to do after a look.
@@ -62,13 +50,7 @@ impl Fingerprint {
     pub fn of(directory: &Path) -> io::Result<Self> {
         let names = read::names(directory)?;
         let files = names.into_iter().map(|name| {
-            let stamp = fs::metadata(directory.join(&name)).ok().map(|meta| Stamp {
-                device: meta.dev(),
-                inode: meta.ino(),
-                size: meta.size(),
-                written: (meta.mtime(), meta.mtime_nsec()),
-                changed: (meta.ctime(), meta.ctime_nsec()),
-            });
+            let stamp = Stamp::of(&directory.join(&name));
             (name, stamp)
         });
         Ok(Self { files: files.collect() })

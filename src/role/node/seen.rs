@@ -18,6 +18,7 @@ use crate::identity::certs::Certs;
 use crate::model::workload::Tunnel;
 use crate::proxy::connections::Connection;
 use crate::proxy::shared::Shared;
+use crate::role::statuses::{self, seconds_until};
 use crate::role::strict_report::{FlowsPage, MeshSettings};
 use crate::runtime::Panics;
 use crate::runtime::ready::{Condition, Readiness};
@@ -258,16 +259,7 @@ impl Seen {
     }
 
     fn statuses(&self) -> Value {
-        let one = |status: &Status| {
-            json!({
-                "kind": status.kind,
-                "object": status.key.to_string(),
-                "level": format!("{:?}", status.level),
-                "reason": format!("{:?}", status.reason),
-                "message": status.message,
-            })
-        };
-        self.policies.borrow().iter().take(MAX_LISTED).map(one).collect()
+        statuses::page(&self.policies.borrow())
     }
 
     fn workloads(&self) -> Value {
@@ -298,13 +290,5 @@ const fn state(state: &State) -> &'static str {
         State::Failed(_) => "failed",
         State::Out => "out",
         State::Withdrawing => "withdrawing",
-    }
-}
-
-fn seconds_until(at: SystemTime, now: SystemTime) -> i64 {
-    let whole = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    match at.duration_since(now) {
-        Ok(left) => whole(left),
-        Err(over) => -whole(over.duration()),
     }
 }

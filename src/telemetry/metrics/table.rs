@@ -114,11 +114,15 @@ declare! {
     BUILD: Gauges Gauge "istio_build" &["component", "tag"],
         "Always 1; the labels name the build";
     CERTIFICATE_EXPIRY: Gauges Gauge "culvert_certificate_expiry_seconds" &["kind", "identity"],
-        "Seconds until a certificate expires; kind is leaf or root, negative once it has expired";
+        "Seconds until a certificate expires; kind is leaf, root, signer or server, negative once it has expired";
     CERTIFICATE_RENEWALS: Counters Counter "culvert_certificate_renewals_total" &["result"],
         "Renewals of leaf certificates; result is ok or failed";
     CERTIFICATES_REVOKED: Counters Counter "culvert_certificates_revoked_total" &[],
         "Certificates of this node's own pods found on a revocation list; each is renewed at once";
+    CA_RELOADS: Counters Counter "culvert_ca_reloads_total" &["what", "result"],
+        "Changes of the CA's directory and of the file of tokens; what is ca or tokens, result is taken or refused";
+    CA_REQUESTS: Counters Counter "culvert_ca_requests_total" &["result"],
+        "Requests for certificates that were answered; result is issued or why not";
     CONNECTIONS: Gauges Gauge "culvert_connections" &["connection_security_policy", "reporter"],
         "Connections that are open now, by how they are secured";
     CRL_LISTS: Gauges Gauge "culvert_crl_lists" &["state"],
@@ -137,6 +141,8 @@ declare! {
         "DNS requests answered from what a name server said before";
     DNS_UNANSWERED: Counters Counter "culvert_dns_unanswered_total" &["reason"],
         "DNS requests that got an error of our own or nothing; reason is malformed, limit, no_servers, unreachable or timeout";
+    GRPC_REFUSALS: Counters Counter "culvert_grpc_refusals_total" &["reason"],
+        "Connections and requests that the gRPC server refused; reason is full, handshake, silent (no token in time) or token";
     LOG_LINES_DROPPED: Counters Counter "culvert_log_lines_dropped_total" &[],
         "Log lines dropped because the output stalled";
     MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],
@@ -173,6 +179,16 @@ declare! {
         "Resources of the control plane that could not be taken, by the URL of their type; what was held before stays";
     XDS_STATE_AGE: Gauges Gauge "culvert_xds_state_age_seconds" &[],
         "Seconds since the state was last known to be the control plane's; 0 while connected to it";
+    XDS_CLIENTS: Gauges Gauge "culvert_xds_clients" &[],
+        "Streams of clients of the xDS server that are open now";
+    XDS_NACKS: Counters Counter "culvert_xds_nacks_total" &["type"],
+        "Responses that clients of the xDS server refused, or a part of them";
+    XDS_RESOURCES: Gauges Gauge "culvert_xds_resources" &["type"],
+        "Resources that the xDS server has now";
+    XDS_RESPONSE_BYTES: Counters Counter "culvert_xds_response_bytes_total" &["type"],
+        "Bytes of responses of the xDS server";
+    XDS_RESPONSES: Counters Counter "culvert_xds_responses_total" &["type"],
+        "Responses of the xDS server";
     PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
         "Files that the process may have open";
     PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],

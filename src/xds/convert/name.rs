@@ -11,6 +11,8 @@ use super::outcome::{Checked, Fault};
 
 /// Type URL of workloads and services ("WDS").
 pub const ADDRESS: &str = "type.googleapis.com/istio.workload.Address";
+/// Type URL of workloads alone: what clients asked for before there was [`ADDRESS`].
+pub const WORKLOAD: &str = "type.googleapis.com/istio.workload.Workload";
 /// Type URL of policies ("WADS").
 pub const AUTHORIZATION: &str = "type.googleapis.com/istio.security.Authorization";
 

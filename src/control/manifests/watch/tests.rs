@@ -4,7 +4,7 @@ use super::super::tests::config_map;
 use super::*;
 
 fn print(size: u64) -> Fingerprint {
-    let stamp = Stamp { device: 1, inode: 1, size, written: (0, 0), changed: (0, 0) };
+    let stamp = Stamp::of_size(size);
     Fingerprint { files: vec![("a.yaml".to_owned(), Some(stamp))] }
 }
 

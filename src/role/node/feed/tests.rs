@@ -17,6 +17,12 @@ fn names(published: &Published) -> Vec<String> {
     wanted.iter().filter(|(_, membership)| membership.is_in()).map(|(pod, _)| pod.key.to_string()).collect()
 }
 
+/// What a change of the directory does.
+fn reload(feed: &mut Feed) {
+    let loaded = feed.manifests.load().unwrap();
+    feed.publisher.publish(loaded);
+}
+
 #[test]
 fn a_pod_that_is_in_is_not_opened_by_another_that_claims_its_address() {
     let directory = tempfile::tempdir().unwrap();
@@ -29,15 +35,15 @@ fn a_pod_that_is_in_is_not_opened_by_another_that_claims_its_address() {
 
     // It comes first in order of keys, so it is the one that keeps the address.
     write("ads.yaml", &pod("ads", "thief", "10.0.0.1"));
-    feed.load().unwrap();
+    reload(&mut feed);
     assert_eq!(names(&published), ["ads/thief", "shop/cart"]);
-    feed.load().unwrap();
+    reload(&mut feed);
     assert_eq!(names(&published), ["ads/thief", "shop/cart"]);
 
     std::fs::remove_file(directory.path().join("ads.yaml")).unwrap();
-    feed.load().unwrap();
+    reload(&mut feed);
     assert_eq!(names(&published), ["shop/cart"]);
     std::fs::remove_file(directory.path().join("shop.yaml")).unwrap();
-    feed.load().unwrap();
+    reload(&mut feed);
     assert_eq!(names(&published), Vec::<String>::new());
 }

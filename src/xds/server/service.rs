@@ -1,0 +1,147 @@
+//! `envoy.service.discovery.v3.AggregatedDiscoveryService`, its incremental method.
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic::server::{Grpc, StreamingService};
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstDecoder;
+
+use super::clients::{ClientReport, Clients};
+use super::publish::Store;
+use super::session::Limits;
+use super::stream::{self, Client};
+use crate::grpc::server::{Answering, Body, Caller, Closing, Service};
+use crate::proto::discovery::DeltaDiscoveryRequest;
+use crate::runtime::tasks::Tasks;
+use crate::telemetry::metrics::Metrics;
+
+/// The largest request, 32 MiB: the names and versions of some 250,000 resources that a client says it has.
+const LARGEST_REQUEST: usize = 32 << 20;
+/// Streams of one caller: one, another while its process is replaced, and some that nobody has closed yet.
+const STREAMS_OF_ONE: usize = 8;
+/// First requests that are read at once: 16 × 32 MiB at the very most.
+const FIRST_REQUESTS: usize = 16;
+/// Names that a client may subscribe to on demand.
+const NAMES: Limits = Limits { names: 250_000, name_bytes: 32 << 20 };
+
+/// What may be adjusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Streams at once.
+    pub clients: usize,
+}
+
+/// The service. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    store: Store,
+    tasks: Tasks,
+    clients: Clients,
+    first_requests: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+/// Requests are messages; responses are bytes already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marshalled;
+
+// === impl Discovery ===
+
+impl Discovery {
+    /// `tasks` runs the streams, and is large enough for all of them.
+    pub fn new(store: Store, tasks: Tasks, config: Config, metrics: Metrics) -> Self {
+        let clients = Clients::new(config.clients, STREAMS_OF_ONE);
+        Self { store, tasks, clients, first_requests: Arc::new(Semaphore::new(FIRST_REQUESTS)), metrics }
+    }
+
+    /// Who is connected, the longest first.
+    pub fn clients(&self) -> Vec<ClientReport> {
+        self.clients.report()
+    }
+
+    fn open(&self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Result<tonic::Response<Responding>, Status> {
+        let extensions = request.extensions();
+        let caller =
+            extensions.get::<Caller>().ok_or_else(|| Status::unauthenticated("authentication failed"))?.clone();
+        let closing = extensions.get::<Closing>().map(|closing| closing.0.clone()).unwrap_or_default();
+        let place = self.clients.join(&caller).map_err(|full| {
+            tracing::warn!(client = %caller.name, reason = %full, "xDS: a client was sent away");
+            Status::resource_exhausted(full.to_string())
+        })?;
+        let (responses, receive) = mpsc::channel(1);
+        let client = Client {
+            caller,
+            place,
+            limits: NAMES,
+            snapshots: self.store.reader(),
+            first_requests: Arc::clone(&self.first_requests),
+            metrics: self.metrics.clone(),
+            closing,
+        };
+        let requests = Box::pin(request.into_inner());
+        let full = |_| Status::resource_exhausted("too many streams");
+        self.tasks.spawn(stream::serve(client, requests, responses)).map_err(full)?;
+        Ok(tonic::Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+type Responding = ReceiverStream<Result<Bytes, Status>>;
+
+impl Service for Discovery {
+    fn name(&self) -> &'static str {
+        "envoy.service.discovery.v3.AggregatedDiscoveryService"
+    }
+
+    fn call(&self, method: &str, request: http::Request<Body>) -> Answering {
+        if method != "DeltaAggregatedResources" {
+            let status = Status::unimplemented("only DeltaAggregatedResources is served");
+            return Box::pin(ready(status.into_http()));
+        }
+        let this = self.clone();
+        Box::pin(async move {
+            Grpc::new(Marshalled).max_decoding_message_size(LARGEST_REQUEST).streaming(this, request).await
+        })
+    }
+}
+
+impl StreamingService<DeltaDiscoveryRequest> for Discovery {
+    type Response = Bytes;
+    type ResponseStream = Responding;
+    type Future = Ready<Result<tonic::Response<Responding>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
+        ready(self.open(request))
+    }
+}
+
+// === impl Marshalled ===
+
+impl Codec for Marshalled {
+    type Encode = Bytes;
+    type Decode = DeltaDiscoveryRequest;
+    type Encoder = Self;
+    type Decoder = ProstDecoder<DeltaDiscoveryRequest>;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::default()
+    }
+}
+
+impl Encoder for Marshalled {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(item);
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! A stream of one client: reads, asks the session, writes. Every wait has an end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::clients::Place;
+use super::entry::Type;
+use super::response::Response;
+use super::session::{Heard, Limits, Refusal, Session};
+use super::snapshot::Snapshot;
+use crate::grpc::server::Caller;
+use crate::proto::discovery::DeltaDiscoveryRequest;
+use crate::telemetry::metrics::{Metrics, table};
+
+/// The first request, 10 s: a client has it ready when it connects.
+const FIRST: Duration = Duration::from_secs(10);
+/// An answer to a response, 60 s: applying 2 MiB takes milliseconds, and a node that is frozen for longer is better
+/// told everything again.
+const ANSWER: Duration = Duration::from_secs(60);
+/// Taking a response off our hands, 60 s.
+const WRITE: Duration = Duration::from_secs(60);
+
+/// Everything that one stream works with.
+pub(super) struct Client {
+    pub(super) caller: Caller,
+    pub(super) place: Place,
+    pub(super) limits: Limits,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Room for first requests, which are the large ones.
+    pub(super) first_requests: Arc<Semaphore>,
+    pub(super) metrics: Metrics,
+    /// Cancelled when the connection should be made anew.
+    pub(super) closing: CancellationToken,
+}
+
+/// Requests as they arrive.
+pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send>>;
+/// Where responses go: one waits while another is written.
+pub(super) type Responses = mpsc::Sender<Result<Bytes, Status>>;
+
+/// Why a stream ended, as its status says it; `None` is a clean end.
+type End = Option<Status>;
+
+/// Runs the stream to its end and tells the client why.
+pub(super) async fn serve(client: Client, requests: Requests, responses: Responses) {
+    let (metrics, name) = (client.metrics.clone(), Arc::clone(&client.caller.name));
+    let connected = metrics.gauge(table::XDS_CLIENTS, []).hold();
+    tracing::info!(client = %name, "xDS: a client has connected");
+    let end = run(client, requests, &responses).await;
+    drop(connected);
+    match end {
+        None => tracing::info!(client = %name, "xDS: a stream has ended"),
+        Some(status) => {
+            tracing::warn!(client = %name, reason = status.message(), "xDS: a stream was ended");
+            // A client that does not read is not told, and finds out.
+            drop(responses.try_send(Err(status)));
+        }
+    }
+}
+
+async fn run(client: Client, mut requests: Requests, responses: &Responses) -> End {
+    let Client { caller, place, limits, mut snapshots, first_requests, metrics, closing } = client;
+    let node = caller.on_node().cloned().unwrap_or_default();
+    let mut session = Session::new(limits, Arc::clone(&node));
+    let withdrawn = caller.withdrawn.clone();
+    let ledger = Ledger { caller, place, metrics };
+
+    // 32 MiB of names at most, times the room there is: the bound of what clients that come back together may cost.
+    let first = async {
+        let _room = first_requests.acquire().await;
+        let request = requests.next().await?;
+        Some(request.and_then(|request| {
+            same_node(&request, &node)?;
+            let now = Arc::clone(&snapshots.borrow_and_update());
+            session.request(request, &now).map(|heard| ledger.heard(&heard)).map_err(refused)
+        }))
+    };
+    match timeout(FIRST, first).await {
+        Err(_) => return Some(Status::deadline_exceeded("no request within 10 s")),
+        Ok(None) => return None,
+        Ok(Some(Err(status))) => return Some(status),
+        Ok(Some(Ok(()))) => {}
+    }
+
+    let mut answer_by = Instant::now() + ANSWER;
+    loop {
+        let now = Arc::clone(&snapshots.borrow_and_update());
+        loop {
+            let response = match session.next(&now) {
+                Err(refusal) => return Some(refused(refusal)),
+                Ok(None) => break,
+                Ok(Some(response)) => response,
+            };
+            let bytes = response.encode();
+            ledger.sent(&response, bytes.len());
+            match timeout(WRITE, responses.send(Ok(bytes))).await {
+                Err(_) => return Some(Status::deadline_exceeded("a response was not read within 60 s")),
+                // The client has gone.
+                Ok(Err(_)) => return None,
+                Ok(Ok(())) => {}
+            }
+            answer_by = Instant::now() + ANSWER;
+        }
+        tokio::select! {
+            request = requests.next() => match request {
+                None => return None,
+                Some(Err(status)) => return broken(status),
+                Some(Ok(request)) => match session.request(request, &now) {
+                    Err(refusal) => return Some(refused(refusal)),
+                    Ok(heard) => {
+                        ledger.heard(&heard);
+                        answer_by = Instant::now() + ANSWER;
+                    }
+                }
+            },
+            changed = snapshots.changed() => if changed.is_err() { return None },
+            () = sleep_until(answer_by), if session.is_waiting() => {
+                return Some(Status::deadline_exceeded("a response was not answered within 60 s"));
+            }
+            // What was sent is not waited for: the client says what it has when it comes back.
+            () = closing.cancelled() => return None,
+            () = withdrawn.cancelled() => return Some(Status::unauthenticated("the token was withdrawn")),
+        }
+    }
+}
+
+/// A client that says it is another node than its token does has the wrong one of the two.
+fn same_node(request: &DeltaDiscoveryRequest, node: &str) -> Result<(), Status> {
+    let metadata = request.node.as_ref().and_then(|node| node.metadata.as_ref());
+    let said = metadata.and_then(|metadata| metadata.text("NODE_NAME")).unwrap_or_default();
+    if said.is_empty() || node.is_empty() || said == node {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!("NODE_NAME is not the node of this token, {node}")))
+}
+
+/// How the transport ended: a client that goes away is nothing to talk about.
+fn broken(status: Status) -> End {
+    match status.code() {
+        tonic::Code::OutOfRange | tonic::Code::ResourceExhausted | tonic::Code::InvalidArgument => Some(status),
+        _ => None,
+    }
+}
+
+fn refused(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Behind => Status::aborted(refusal.to_string()),
+        Refusal::TooManyNames { .. } => Status::resource_exhausted(refusal.to_string()),
+    }
+}
+
+/// Counts and tells what one client does.
+struct Ledger {
+    caller: Caller,
+    place: Place,
+    metrics: Metrics,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    fn sent(&self, response: &Response, bytes: usize) {
+        let kind = response.kind.as_str();
+        self.place.facts.responses.fetch_add(1, Ordering::Relaxed);
+        self.metrics.counter(table::XDS_RESPONSES, [kind]).increment();
+        self.metrics.counter(table::XDS_RESPONSE_BYTES, [kind]).add(bytes as u64);
+        tracing::debug!(
+            client = %self.caller.name,
+            kind,
+            resources = response.entries.len(),
+            removed = response.removed.len(),
+            bytes,
+            nonce = response.nonce,
+            "xDS: response"
+        );
+    }
+
+    fn heard(&self, heard: &Heard) {
+        let client = &*self.caller.name;
+        match heard {
+            Heard::Acknowledged | Heard::Stale | Heard::Subscribed => {}
+            Heard::Foreign(kind) => tracing::debug!(client, kind, "xDS: asked for a type that is not served"),
+            Heard::Refused { kind, message } => self.nack(*kind, message),
+        }
+    }
+
+    fn nack(&self, kind: Type, message: &str) {
+        self.metrics.counter(table::XDS_NACKS, [kind.as_str()]).increment();
+        // Every one counts; the log has the first of a stream and then each hundredth.
+        let earlier = self.place.facts.refused.fetch_add(1, Ordering::Relaxed);
+        if earlier % 100 == 0 {
+            tracing::warn!(
+                client = %self.caller.name,
+                kind = kind.as_str(),
+                refused = message,
+                earlier,
+                "xDS: a client refused resources; it keeps what it had of them"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
