@@ -10,10 +10,6 @@ use prost::encoding::{WireType, decode_varint, encode_key, encode_varint, encode
 
 use super::entry::{Entry, Type};
 
-/// Some 2 MiB a response: half of what gRPC libraries take without being told, and a first sync of 100,000 workloads in
-/// some 20 steps. A resource that is larger goes alone.
-pub const TARGET: usize = 2 << 20;
-
 /// What is sent in one go.
 #[derive(Clone, Debug)]
 pub struct Response {

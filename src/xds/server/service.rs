@@ -26,8 +26,9 @@ const LARGEST_REQUEST: usize = 32 << 20;
 const STREAMS_OF_ONE: usize = 8;
 /// First requests that are read at once: 16 × 32 MiB at the very most.
 const FIRST_REQUESTS: usize = 16;
-/// Names that a client may subscribe to on demand.
-const NAMES: Limits = Limits { names: 250_000, name_bytes: 32 << 20 };
+/// Names that a client may subscribe to on demand; and some 2 MiB a response: half of what gRPC libraries take without
+/// being told, and a first sync of 100,000 workloads in some 20 steps.
+const LIMITS: Limits = Limits { names: 250_000, name_bytes: 32 << 20, response: 2 << 20 };
 
 /// What may be adjusted.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +78,7 @@ impl Discovery {
         let client = Client {
             caller,
             place,
-            limits: NAMES,
+            limits: LIMITS,
             snapshots: self.store.reader(),
             first_requests: Arc::clone(&self.first_requests),
             metrics: self.metrics.clone(),

@@ -16,6 +16,8 @@ pub struct Limits {
     pub names: usize,
     /// Their bytes together.
     pub name_bytes: usize,
+    /// Bytes of a response; a resource that is larger goes alone.
+    pub response: usize,
 }
 
 /// What a request was.
@@ -265,10 +267,11 @@ impl Session {
     }
 
     fn send(&mut self, kind: Type, answer: bool, now: &Snapshot) -> Option<Response> {
+        let limits = self.limits;
         let subscription = self.subscriptions[kind as usize].as_mut()?;
         let slot = if answer { &mut subscription.answer } else { &mut subscription.push };
         let batch = slot.as_mut()?;
-        let (entries, removed) = batch.take();
+        let (entries, removed) = batch.take(limits.response);
         let asked = Arc::clone(&batch.asked);
         if batch.is_empty() {
             *slot = None;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::response::{TARGET, weight};
+use super::response::weight;
 use super::session::{Limits, Refusal};
 
 /// One type of one client.
@@ -119,12 +119,12 @@ impl Batch {
     }
 
     /// As much as one response takes, removals first: a name that is given again was another resource's.
-    pub(super) fn take(&mut self) -> (Vec<Arc<Entry>>, Vec<Arc<str>>) {
+    pub(super) fn take(&mut self, target: usize) -> (Vec<Arc<Entry>>, Vec<Arc<str>>) {
         let mut size = 0;
         let mut fits = |more: usize| {
             let first = size == 0;
             size += more;
-            first || size <= TARGET
+            first || size <= target
         };
         let removed = self.removed.iter().take_while(|name| fits(name.len() + 4)).count();
         let removed = self.removed.drain(..removed).collect();

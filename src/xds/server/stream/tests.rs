@@ -1,1 +1,213 @@
+//! A stream against paused time: every wait has an end, and the end has a reason.
 
+use prost::Message;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use super::*;
+use crate::proto::discovery::{DeltaDiscoveryResponse, Node};
+use crate::proto::google::Struct;
+use crate::telemetry::metrics;
+use crate::xds::server::clients::Clients;
+use crate::xds::server::publish::{Inbox, Resources, Store};
+use crate::xds::server::simulated::workload;
+
+struct Peer {
+    store: Store,
+    requests: mpsc::Sender<Result<DeltaDiscoveryRequest, Status>>,
+    responses: mpsc::Receiver<Result<Bytes, Status>>,
+    closing: CancellationToken,
+    caller: Caller,
+    metrics: Metrics,
+}
+
+fn peer(store: Store) -> (Peer, impl Future<Output = ()>) {
+    let (requests, incoming) = mpsc::channel(8);
+    let (outgoing, responses) = mpsc::channel(1);
+    let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
+    let (caller, closing) = (Caller::node("a"), CancellationToken::new());
+    let client = Client {
+        place: Clients::new(10, 10).join(&caller).unwrap(),
+        caller: caller.clone(),
+        limits: Limits { names: 10, name_bytes: 1000, response: 2 << 20 },
+        snapshots: store.reader(),
+        first_requests: Arc::new(Semaphore::new(1)),
+        metrics: metrics.clone(),
+        closing: closing.clone(),
+    };
+    let served = serve(client, Box::pin(ReceiverStream::new(incoming)), outgoing);
+    (Peer { store, requests, responses, closing, caller, metrics }, served)
+}
+
+fn resources(count: u8) -> Resources {
+    Resources { workloads: (0..count).map(|n| workload(n, "a")).collect(), ..Resources::default() }
+}
+
+fn request(kind: Type) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest { type_url: kind.url().to_owned(), ..DeltaDiscoveryRequest::default() }
+}
+
+impl Peer {
+    async fn say(&self, request: DeltaDiscoveryRequest) {
+        self.requests.send(Ok(request)).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> DeltaDiscoveryResponse {
+        DeltaDiscoveryResponse::decode(self.responses.recv().await.unwrap().unwrap()).unwrap()
+    }
+
+    async fn acknowledge(&self, response: &DeltaDiscoveryResponse) {
+        let nonce = response.nonce.clone();
+        self.say(DeltaDiscoveryRequest { response_nonce: nonce, ..request(Type::Address) }).await;
+    }
+
+    /// The status that ends the stream; `None` is a clean end.
+    async fn end(&mut self) -> Option<Code> {
+        self.responses.recv().await.map(|end| end.unwrap_err().code())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_arrive_and_merge_while_an_answer_is_awaited() {
+    let (mut peer, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        peer.say(request(Type::Address)).await;
+        let first = peer.hear().await;
+        for count in 2..6 {
+            peer.store.replace(&resources(count));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        peer.acknowledge(&first).await;
+        let second = peer.hear().await;
+        assert_eq!((first.resources.len(), second.resources.len()), (1, 4));
+        let clients = peer.metrics.gauge(table::XDS_CLIENTS, []);
+        assert_eq!(clients.value(), 1);
+        peer.acknowledge(&second).await;
+        drop(peer.requests);
+        assert!(peer.responses.recv().await.is_none(), "a clean end");
+    };
+    tokio::join!(served, story);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_ends_the_stream() {
+    let (mut silent, served) = peer(Store::new(&resources(1)));
+    let start = Instant::now();
+    let (_, end) = tokio::join!(served, silent.end());
+    assert_eq!((end, start.elapsed()), (Some(Code::DeadlineExceeded), FIRST));
+
+    let (mut deaf, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        deaf.say(request(Type::Address)).await;
+        deaf.hear().await;
+        let start = Instant::now();
+        (deaf.end().await, start.elapsed())
+    };
+    let (_, end) = tokio::join!(served, story);
+    assert_eq!(end, (Some(Code::DeadlineExceeded), ANSWER));
+
+    // A client that does not read: one response waits for it, the next one is not taken off our hands.
+    let (stuck, served) = peer(Store::new(&resources(1)));
+    let start = Instant::now();
+    for kind in ["a", "b", "c"] {
+        let mut request = request(Type::Address);
+        request.resource_names_subscribe = vec![kind.to_owned()];
+        stuck.say(request).await;
+    }
+    served.await;
+    assert_eq!(start.elapsed(), WRITE);
+    drop(stuck);
+}
+
+#[tokio::test(start_paused = true)]
+async fn age_and_a_withdrawn_token_end_the_stream() {
+    let (mut old, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        old.say(request(Type::Address)).await;
+        old.hear().await;
+        old.closing.cancel();
+        old.end().await
+    };
+    assert_eq!(tokio::join!(served, story).1, None);
+
+    let (mut withdrawn, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        withdrawn.say(request(Type::Address)).await;
+        withdrawn.hear().await;
+        withdrawn.caller.withdrawn.cancel();
+        withdrawn.end().await
+    };
+    assert_eq!(tokio::join!(served, story).1, Some(Code::Unauthenticated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_nodes_name_and_too_many_names_are_refused() {
+    let named = |name: &str| {
+        let fields = [("NODE_NAME".to_owned(), name.to_owned().into())].into();
+        let node = Node { id: "ztunnel~1.1.1.1~z.s~s".to_owned(), metadata: Some(Struct { fields }) };
+        DeltaDiscoveryRequest { node: Some(node), ..request(Type::Address) }
+    };
+    for (name, expected) in [("b", Some(Code::PermissionDenied)), ("a", None), ("", None)] {
+        let (mut peer, served) = peer(Store::new(&resources(1)));
+        let story = async {
+            peer.say(named(name)).await;
+            match peer.responses.recv().await.unwrap() {
+                Ok(_) => {
+                    peer.closing.cancel();
+                    None
+                }
+                Err(status) => Some(status.code()),
+            }
+        };
+        assert_eq!(tokio::join!(served, story).1, expected, "{name}");
+    }
+    let (mut greedy, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        let names = (0..11).map(|n| n.to_string()).collect();
+        greedy.say(DeltaDiscoveryRequest { resource_names_subscribe: names, ..request(Type::Address) }).await;
+        greedy.end().await
+    };
+    assert_eq!(tokio::join!(served, story).1, Some(Code::ResourceExhausted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_refusals_is_counted_and_ends_nothing() {
+    let (mut peer, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        peer.say(request(Type::Address)).await;
+        let mut response = peer.hear().await;
+        for count in 2..250 {
+            let refusal = DeltaDiscoveryRequest {
+                response_nonce: response.nonce.clone(),
+                error_detail: Some(crate::proto::google::Status { code: 3, message: "no".to_owned() }),
+                ..request(Type::Address)
+            };
+            peer.say(refusal).await;
+            peer.store.replace(&resources(count));
+            response = peer.hear().await;
+        }
+        assert_eq!(peer.metrics.counter(table::XDS_NACKS, ["address"]).value(), 248);
+        drop(peer.requests);
+        while peer.responses.recv().await.is_some() {}
+    };
+    tokio::join!(served, story);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_is_published_when_it_is_quiet() {
+    let store = Store::new(&Resources::default());
+    let (inbox, stop) = (Inbox::default(), CancellationToken::new());
+    let mut changes = store.reader();
+    let story = async {
+        let start = Instant::now();
+        for count in 0..20 {
+            inbox.put(resources(count));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        changes.changed().await.unwrap();
+        assert_eq!(changes.borrow_and_update().len(Type::Address), 19, "the last one, at once");
+        assert!(start.elapsed() < Duration::from_millis(1200));
+        stop.cancel();
+    };
+    tokio::join!(store.clone().follow(inbox.clone(), stop.clone()), story);
+}
