@@ -169,6 +169,24 @@ impl TestCa {
         self.leaf(&[&identity.to_string()], &both, now, life)
     }
 
+    /// A certificate for a server of these names, valid for an hour.
+    pub(crate) fn named(&self, names: &[&str]) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        let now = SystemTime::now();
+        (params.not_before, params.not_after) = (now.into(), (now + Duration::from_secs(3600)).into());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        Issued {
+            chain: vec![leaf.der().to_vec()],
+            key: PrivateKey::from_pkcs8(key.serialize_der()),
+            roots: vec![self.root.clone()],
+            not_before: now,
+            not_after: now + Duration::from_secs(3600),
+        }
+    }
+
     pub(crate) fn credentials(&self, identity: &Identity) -> Credentials {
         self.credentials_within(&Trust::default(), identity)
     }

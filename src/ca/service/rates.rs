@@ -59,7 +59,7 @@ mod tests {
     async fn a_burst_and_then_a_rate_for_each_caller() {
         let (mut rates, now) = (Rates::default(), Instant::now());
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let mut taken = |rates: &mut Rates, who: &Arc<str>, now| (0..2000).filter(|_| rates.take(who, now)).count();
+        let taken = |rates: &mut Rates, who: &Arc<str>, now| (0..2000).filter(|_| rates.take(who, now)).count();
         assert_eq!(taken(&mut rates, &a, now), 512);
         assert_eq!(taken(&mut rates, &b, now), 512);
         assert_eq!(taken(&mut rates, &a, now + Duration::from_secs(3)), 60);

@@ -15,4 +15,6 @@ pub use router::{Answering, Body, Closing, Router, Service};
 pub use serve::{Config, Server};
 
 #[cfg(test)]
+pub(crate) mod calling;
+#[cfg(test)]
 mod tests;

@@ -54,6 +54,7 @@ async fn live(settings: &ControlSettings, pools: &Pools, dropped: log::Dropped) 
             Ok(())
         }
     });
+    tracing::info!(address = %parts.address()?, names = settings.server_names.join(","), "serving the mesh and certificates");
     let connections = parts.connections();
     let stop = CancellationToken::new();
     parts.spawn(&supervisor, pools, &stop);

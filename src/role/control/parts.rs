@@ -122,6 +122,11 @@ impl Parts {
         Ok(Self { manifests, inbox: Inbox::default(), placement, store, files, certificate, server, pages })
     }
 
+    /// Where clients are served.
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.server.listener.local_addr()
+    }
+
     /// The clients' connections, to be drained.
     pub(super) fn connections(&self) -> Tasks {
         self.server.connections.clone()
