@@ -24,8 +24,8 @@ use crate::telemetry::metrics::Metrics;
 const LARGEST_REQUEST: usize = 32 << 20;
 /// Streams of one caller: one, another while its process is replaced, and some that nobody has closed yet.
 const STREAMS_OF_ONE: usize = 8;
-/// First requests that are read at once: 16 × 32 MiB at the very most.
-const FIRST_REQUESTS: usize = 16;
+/// First requests that are read at once: 32 × 32 MiB at the very most, and one caller has a quarter of it.
+const FIRST_REQUESTS: usize = 32;
 /// Names that a client may subscribe to on demand; and some 2 MiB a response: half of what gRPC libraries take without
 /// being told, and a first sync of 100,000 workloads in some 20 steps.
 const LIMITS: Limits = Limits { names: 250_000, name_bytes: 32 << 20, response: 2 << 20 };

@@ -197,7 +197,7 @@ impl Ledger {
         self.metrics.counter(table::XDS_NACKS, [kind.as_str()]).increment();
         // Every one counts; the log has the first of a stream and then each hundredth.
         let earlier = self.place.facts.refused.fetch_add(1, Ordering::Relaxed);
-        if earlier % 100 == 0 {
+        if earlier.is_multiple_of(100) {
             tracing::warn!(
                 client = %self.caller.name,
                 kind = kind.as_str(),
