@@ -178,17 +178,7 @@ declare! {
     XDS_REFUSED: Counters Counter "culvert_xds_resources_refused_total" &["url"],
         "Resources of the control plane that could not be taken, by the URL of their type; what was held before stays";
     XDS_STATE_AGE: Gauges Gauge "culvert_xds_state_age_seconds" &[],
-        "Seconds since the state was last known to be the control plane's; 0 while connected to it";
-    XDS_CLIENTS: Gauges Gauge "culvert_xds_clients" &[],
-        "Streams of clients of the xDS server that are open now";
-    XDS_NACKS: Counters Counter "culvert_xds_nacks_total" &["type"],
-        "Responses that clients of the xDS server refused, or a part of them";
-    XDS_RESOURCES: Gauges Gauge "culvert_xds_resources" &["type"],
-        "Resources that the xDS server has now";
-    XDS_RESPONSE_BYTES: Counters Counter "culvert_xds_response_bytes_total" &["type"],
-        "Bytes of responses of the xDS server";
-    XDS_RESPONSES: Counters Counter "culvert_xds_responses_total" &["type"],
-        "Responses of the xDS server";
+        "Seconds since the state was last known to be the control plane's; 0 while connected to it, -1 while there is no state";
     PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
         "Files that the process may have open";
     PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],

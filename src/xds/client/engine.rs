@@ -83,6 +83,9 @@ impl<S: Sink> Engine<S> {
         self.observer.message(Kind::of(&response.type_url).map_or("unknown", Kind::url), bytes);
         let mut intake = self.protocol.begin(response);
         while self.protocol.take(&mut intake, SLICE, &mut |record| self.pieces.record(record)) {
+            if let Some(part) = self.protocol.part(&mut intake) {
+                self.apply(part);
+            }
             tokio::task::yield_now().await;
         }
         let now = Instant::now();

@@ -44,7 +44,7 @@ pub use demand::{Answer, Key};
 pub use driver::{Client, Settings};
 pub use keep::{Keep, KeepSettings};
 pub use kind::Kind;
-pub use observe::{Observer, Termination, Unobserved};
+pub use observe::{Observer, Termination, Unobserved, expose_age};
 pub use status::{Status, TypeStatus};
 pub use stream::{Connect, ConnectError, Dialled};
 pub use update::{Removed, Sink, Update};

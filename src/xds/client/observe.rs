@@ -1,8 +1,13 @@
 //! What is counted.
 
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
 use crate::telemetry::metrics::{Metrics, table};
 
 use super::kind::Kind;
+use super::status::Status;
 
 /// Told of what happens, from the task; quick and never waiting.
 pub trait Observer: Send {
@@ -31,6 +36,15 @@ pub enum Termination {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
+/// Lets each scrape see how old the state is; -1 while there is none.
+pub fn expose_age(metrics: &Metrics, status: watch::Receiver<Status>) {
+    let gauge = metrics.gauge(table::XDS_STATE_AGE, []);
+    metrics.on_scrape(move |_| {
+        let age = status.borrow().age(SystemTime::now());
+        gauge.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
+    });
+}
+
 // === impl Termination ===
 
 impl Termination {
@@ -57,6 +71,7 @@ impl Observer for Metrics {
     }
 
     fn refused(&self, kind: Kind, count: usize) {
+        // Shown from the first response on, so that a rate can be seen.
         self.counter(table::XDS_REFUSED, [kind.url()]).add(count as u64);
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::proto::discovery::Node;
 use crate::proto::google::Status;
-use crate::xds::convert::{Decoded, Refused};
+use crate::xds::convert::{Decoded, Fault, Refused};
 
 use super::budget::Budget;
 use super::complaints::Complaints;
@@ -35,6 +35,8 @@ const LONGEST_ECHO: usize = 1024;
 /// Refusals that are answered at once, and then one a second: a server that answers a refusal by sending the same again
 /// is slowed down, and the good part of what it sends is applied all the same.
 const REFUSALS: (u32, Duration) = (10, Duration::from_secs(1));
+/// Resources that are handed to the mesh together, 16,384: some 10 MB. A smaller response is one update.
+const PART: usize = 16_384;
 /// Names that were given up and may still arrive.
 const LET_GO: usize = 1024;
 /// What the first request had no room for and no response named is removed after 10 s without a response of that type,
@@ -188,6 +190,16 @@ impl<T> Protocol<T> {
         intake.resources.len() > 0
     }
 
+    /// What was taken so far, when that is much: a first sync must not be in memory twice.
+    pub(super) fn part(&self, intake: &mut Intake<T>) -> Option<Update> {
+        let update = &mut intake.taken.update;
+        if update.workloads.len() + update.services.len() + update.policies.len() < PART {
+            return None;
+        }
+        update.removed.retain(|removed| !self.held.holds(removed));
+        Some(std::mem::take(update))
+    }
+
     /// Takes the removals and answers the response.
     pub(super) fn finish(&mut self, intake: Intake<T>, now: Instant, keep: Keeping<'_>) -> Taken<T> {
         let Intake { kind, removed, type_url, nonce, count, subscribe: again, mut taken, .. } = intake;
@@ -208,7 +220,8 @@ impl<T> Protocol<T> {
                 *settle = Some(((now + QUIET).min(latest), latest));
             }
         } else {
-            taken.refused.add(format_args!("{:.200?}: nothing of this type was asked for", type_url));
+            let fault = Fault::new(&type_url, "nothing of this type was asked for");
+            taken.refused.add(fault.within("type_url"));
         }
         taken.accepted = kind.is_some() && (count == 0 || taken.refused.count() < count);
         self.reply(kind, type_url, nonce, now, &mut taken);
@@ -275,7 +288,7 @@ impl<T> Protocol<T> {
         let Fresh { name, version, aliases, bytes, thing, left_out } = fresh;
         keep(Record { kind, name: &name, version: &version, value: Some(&bytes) });
         if !left_out.is_empty() {
-            intake.taken.left_out.add(format_args!("{name}: {left_out}"));
+            intake.taken.left_out.add(format_args!("{}: {left_out}", name.escape_debug()));
         }
         self.types[kind.index()].unconfirmed.remove(&*name);
         if !self.book.is_empty() {

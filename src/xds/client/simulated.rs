@@ -119,11 +119,10 @@ impl World {
         self.services.extend(services.into_iter().map(|service| (service.key().to_string(), service)));
         self.policies.extend(policies.into_iter().map(|policy| (policy.key.to_string(), policy)));
         for removed in removed {
-            // Only what is there is removed.
             match removed {
-                Removed::Workload(uid) => drop(self.workloads.remove(&*uid).expect("a workload that is there")),
-                Removed::Service(key) => drop(self.services.remove(&key.to_string()).expect("a service that is there")),
-                Removed::Policy(key) => drop(self.policies.remove(&key.to_string()).expect("a policy that is there")),
+                Removed::Workload(uid) => drop(self.workloads.remove(&*uid)),
+                Removed::Service(key) => drop(self.services.remove(&key.to_string())),
+                Removed::Policy(key) => drop(self.policies.remove(&key.to_string())),
             }
         }
     }

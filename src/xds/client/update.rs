@@ -8,7 +8,8 @@ use crate::model::service::Service;
 use crate::model::workload::Workload;
 
 /// Where the mesh is kept. `apply` is called once a response, in their order, and should take milliseconds: the next
-/// response waits for it. Whoever waits for a resource is woken after it.
+/// response waits for it. Whoever waits for a resource is woken after it. A response of more than 16,384 resources, a
+/// first sync, comes in parts of that many, so that it is not in memory twice.
 pub trait Sink: Send {
     fn apply(&mut self, update: Update);
 }
@@ -20,7 +21,7 @@ pub struct Update {
     pub workloads: Vec<Workload>,
     pub services: Vec<Service>,
     pub policies: Vec<Policy>,
-    /// Only what came in before, in this update or an earlier one.
+    /// Only what came in before, in this update or an earlier one. Something may be named twice.
     pub removed: Vec<Removed>,
 }
 
