@@ -1,4 +1,4 @@
-//! The admin page: an index, one JSON dump a part, and questions.
+//! The admin page: an index, one JSON dump a part, questions, orders.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
 
-use super::server::{Answer, Site};
+use super::body::Body;
+use super::istio::Dump;
+use super::server::{Answer, Site, Verb};
 
 /// One part's dump.
 #[derive(Clone)]
@@ -49,6 +51,36 @@ pub struct Pages {
     version: String,
     pages: Vec<Page>,
     asked: Vec<Asked>,
+    orders: Vec<Order>,
+    dump: Option<Arc<MakeDump>>,
+}
+
+/// What makes the dump in Istio's shape.
+pub type MakeDump = dyn Fn() -> Dump + Send + Sync;
+
+/// A path that changes or measures the process.
+#[derive(Clone)]
+pub struct Order {
+    /// Its path without the first slash.
+    pub name: &'static str,
+    /// A line for the index.
+    pub about: &'static str,
+    pub verb: Verb,
+    /// Does it, for a path's query. It runs on the control pool and must not wait.
+    pub act: Arc<dyn Fn(&str) -> Answer + Send + Sync>,
+}
+
+// === impl Order ===
+
+impl Order {
+    pub fn new(
+        name: &'static str,
+        about: &'static str,
+        verb: Verb,
+        act: impl Fn(&str) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, about, verb, act: Arc::new(act) }
+    }
 }
 
 // === impl Page ===
@@ -82,33 +114,68 @@ impl Asked {
 
 impl Pages {
     pub fn new(version: impl Into<String>, pages: Vec<Page>, asked: Vec<Asked>) -> Self {
-        Self { version: version.into(), pages, asked }
+        Self { version: version.into(), pages, asked, orders: Vec::new(), dump: None }
+    }
+
+    /// With paths that change or measure the process.
+    pub fn with_orders(self, orders: Vec<Order>) -> Self {
+        Self { orders, ..self }
+    }
+
+    /// With /config_dump in the shape that Istio's tools read. All pages in one document are then at /dump.
+    pub fn with_dump(self, dump: impl Fn() -> Dump + Send + Sync + 'static) -> Self {
+        Self { dump: Some(Arc::new(dump)), ..self }
     }
 
     fn index(&self) -> Answer {
+        let whole = self.whole();
         let mut body = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>culvert</title>\n<h1>culvert {}</h1>\n<ul>\n\
-             <li><a href=\"/config_dump\">/config_dump</a> everything below in one document\n",
+             <li><a href=\"/{whole}\">/{whole}</a> every page below in one document\n",
             html(&self.version)
         );
+        if self.dump.is_some() {
+            body.push_str("<li><a href=\"/config_dump\">/config_dump</a> what istioctl ztunnel-config reads\n");
+        }
+        let orders = self.orders.iter().map(|order| (order.name, order.about));
         let pages = self.pages.iter().map(|page| (page.name, page.about));
-        for (name, about) in pages.chain(self.asked.iter().map(|asked| (asked.name, asked.about))) {
+        for (name, about) in pages.chain(self.asked.iter().map(|asked| (asked.name, asked.about))).chain(orders) {
             // Writing to a String does not fail.
             writeln!(body, "<li><a href=\"/{name}\">/{name}</a> {}", html(about)).ok();
         }
         body.push_str("</ul>\n");
-        Answer { status: StatusCode::OK, content_type: "text/html; charset=utf-8", body }
+        Answer::new(StatusCode::OK, "text/html; charset=utf-8", body)
+    }
+
+    /// The path of all pages in one document.
+    const fn whole(&self) -> &'static str {
+        if self.dump.is_some() { "dump" } else { "config_dump" }
     }
 }
 
 impl Site for Pages {
+    fn verb(&self, path: &str) -> Verb {
+        let name = path.strip_prefix('/').unwrap_or_default();
+        let order = self.orders.iter().find(|order| order.name == name);
+        order.map_or(Verb::Read, |order| order.verb)
+    }
+
     fn answer(&self, request: &Parts) -> Option<Answer> {
         match request.uri.path().strip_prefix('/')? {
             "" => Some(self.index()),
-            "config_dump" => {
+            "config_dump" if self.dump.is_some() => {
+                let make = Arc::clone(self.dump.as_ref()?);
+                let body = Body::written(move |out| make().write(out));
+                Some(Answer::new(StatusCode::OK, "application/json", body))
+            }
+            name if name == self.whole() => {
                 let mut all: Map<_, _> = self.pages.iter().map(|page| (page.name.to_owned(), (page.dump)())).collect();
                 all.insert("version".to_owned(), self.version.clone().into());
                 Some(json(&Value::Object(all)))
+            }
+            name if self.orders.iter().any(|order| order.name == name) => {
+                let order = self.orders.iter().find(|order| order.name == name)?;
+                Some((order.act)(request.uri.query().unwrap_or_default()))
             }
             name => match self.asked.iter().find(|asked| asked.name == name) {
                 Some(asked) => Some(asked.respond(request.uri.query().unwrap_or_default())),
@@ -119,7 +186,7 @@ impl Site for Pages {
 }
 
 fn json(value: &Value) -> Answer {
-    Answer { status: StatusCode::OK, content_type: "application/json", body: format!("{value:#}\n") }
+    Answer::new(StatusCode::OK, "application/json", format!("{value:#}\n"))
 }
 
 fn html(text: &str) -> String {

@@ -15,6 +15,7 @@ mod demo;
 mod explain;
 mod node;
 mod policy;
+mod proxy;
 mod report;
 mod roles;
 mod strict_report;
@@ -26,6 +27,7 @@ pub use control::ControlArgs;
 pub use demo::{DemoAppArgs, DemoArgs};
 pub use explain::ExplainArgs;
 pub use node::NodeArgs;
+pub use proxy::ProxyArgs;
 pub use report::{Mend, shows_colour};
 pub use roles::Roles;
 pub use strict_report::StrictReportArgs;
@@ -50,6 +52,7 @@ enum Command {
     Explain(ExplainArgs),
     Node(NodeArgs),
     Policy(policy::PolicyArgs),
+    Proxy(ProxyArgs),
     StrictReport(StrictReportArgs),
     /// Print the version
     Version,
@@ -69,6 +72,7 @@ where
         Ok(Command::Explain(args)) => args.run(roles, errors),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
         Ok(Command::Policy(args)) => args.run(environment, roles),
+        Ok(Command::Proxy(args)) => args.run(environment, roles, errors),
         Ok(Command::StrictReport(args)) => args.run(roles),
         Ok(Command::Version) => version::run(),
         Err(help) => return report::arguments(&help, errors),

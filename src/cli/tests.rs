@@ -135,6 +135,7 @@ fn mistakes_end_with_64_before_any_role() {
     );
     check("culvert control --manifests m --tokens t", "error: server-names is not set: give --server-names");
     check("culvert control --manifests m --tokens t --server-names a:b", "DNS names and addresses");
+    check("culvert proxy ztunnel", "error: NODE_NAME is not set: take it from the downward API");
     check("culvert demo extra", "extra");
     check("culvert strict-report --manifests m", "--policy");
     check("culvert strict-report --node 127.0.0.1", "--node");
@@ -158,6 +159,33 @@ fn failures_and_warnings_are_told() {
     let (found, _, errors) = run_with("culvert node --manifests m --node a", &[("CULVERT_LEAFTTL", "1h")]);
     assert_eq!(found, code(0));
     assert!(errors.starts_with("warning: the variable CULVERT_LEAFTTL is not a setting"), "{errors}");
+}
+
+#[test]
+fn the_arguments_of_istios_daemonset_start_a_node() {
+    let variables =
+        [("NODE_NAME", "a"), ("XDS_ADDRESS", "cp:1"), ("UNSTABLE_ENABLE_SOCKS5", "true"), ("AUTH_TOKEN", "x")];
+    for line in ["culvert proxy ztunnel", "culvert proxy", "culvert proxy ztunnel --log_as_json x -y"] {
+        let (found, asked, errors) = run_with(line, &variables);
+        assert_eq!((found, asked.len()), (code(0), 1), "{line}: {errors}");
+        assert!(
+            asked[0].contains("same_node_lane: false") && asked[0].contains("redirect_backend: Agent"),
+            "{asked:?}"
+        );
+        // One line, whatever the log's level is.
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(
+            errors.starts_with("warning: set for ztunnel and not applied here: UNSTABLE_ENABLE_SOCKS5 ("),
+            "{errors}"
+        );
+    }
+    let (_, asked, _) = run_with("culvert proxy ztunnel -x", &variables);
+    assert!(asked[0].contains("arguments: [\"ztunnel\", \"-x\"]"), "{asked:?}");
+    let (_, asked, _) = run_with("culvert proxy ztunnel", &[variables[0], ("CULVERT_SAME_NODE_LANE", "true")]);
+    assert!(asked[0].contains("same_node_lane: true"), "{asked:?}");
+    let (found, _, errors) = run_with("culvert proxy ztunnel", &[variables[0], ("SECRET_TTL", "long")]);
+    assert_eq!(found, code(64));
+    assert!(errors.starts_with("error: SECRET_TTL: \"long\" is not a duration"), "{errors}");
 }
 
 #[test]

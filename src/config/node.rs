@@ -5,14 +5,18 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::drop_in::DropIn;
 use super::raw::{ConfigError, Effective};
 use super::value;
+use super::value::{Endpoint, Roots};
 use crate::hbone::settings::STREAM_WINDOW;
 use crate::telemetry::log;
 
 /// How a pod's traffic is redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedirectBackend {
+    /// The node agent has laid the rules; nothing is laid and nothing is verified here.
+    Agent,
     Auto,
     Iptables,
     Nftables,
@@ -37,7 +41,8 @@ pub enum Ipv6 {
 /// [`super::table::NODE`].
 #[derive(Clone, Debug)]
 pub struct NodeSettings {
-    pub manifests: PathBuf,
+    /// [`None`] when mesh and pods come from elsewhere, see [`super::source`].
+    pub manifests: Option<PathBuf>,
     pub node: String,
     pub ca_dir: PathBuf,
     pub trust_domain: String,
@@ -82,7 +87,26 @@ pub struct NodeSettings {
     /// `None` takes half of the processors.
     pub data_threads: Option<NonZeroUsize>,
     pub data_busy_poll: Duration,
+    pub xds_address: Option<Endpoint>,
+    pub xds_roots: Roots,
+    pub xds_server_name: Option<String>,
+    pub xds_on_demand: bool,
+    pub state_dir: Option<PathBuf>,
+    pub state_max_age: Duration,
+    pub ca_address: Option<Endpoint>,
+    pub ca_roots: Roots,
+    pub ca_server_name: Option<String>,
+    pub token_file: Option<PathBuf>,
+    pub zds_socket: Option<PathBuf>,
+    pub local_xds: Option<PathBuf>,
+    /// What ztunnel's environment says beyond settings; only in its place.
+    pub drop_in: Option<DropIn>,
+    /// Every setting as a person sees it: key, value, origin.
+    pub rows: Vec<[String; 3]>,
 }
+
+/// The mark that the redirection's rules exempt, Istio's as well as ours.
+const USUAL_MARK: u32 = 1337;
 
 /// Beyond it a wake-up is no part worth saving.
 const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
@@ -93,13 +117,23 @@ impl TryFrom<&Effective> for NodeSettings {
     type Error = ConfigError;
 
     fn try_from(all: &Effective) -> Result<Self, ConfigError> {
+        Self::build(all, None)
+    }
+}
+
+impl NodeSettings {
+    /// The settings with what only ztunnel's environment says.
+    pub fn build(all: &Effective, drop_in: Option<DropIn>) -> Result<Self, ConfigError> {
         let path = |key| all.read(key, |text| Ok(PathBuf::from(text)));
         let text = |key| all.read(key, |text| Ok(text.to_owned()));
         let duration = |key| all.read(key, value::duration);
         let yes = |key| all.read(key, value::bool);
         let address = |key| all.read(key, value::address);
+        let some_path = |key| all.read(key, |text| Ok((!text.is_empty()).then(|| PathBuf::from(text))));
+        let some_text = |key| all.read(key, |text| Ok((!text.is_empty()).then(|| text.to_owned())));
+        let endpoint = |key| all.read(key, |text| (!text.is_empty()).then(|| value::endpoint(text)).transpose());
         let settings = Self {
-            manifests: path("manifests")?,
+            manifests: some_path("manifests")?,
             node: text("node")?,
             ca_dir: path("ca-dir")?,
             trust_domain: text("trust-domain")?,
@@ -115,6 +149,7 @@ impl TryFrom<&Effective> for NodeSettings {
             redirect_backend: match text("redirect-backend")?.as_str() {
                 "nftables" => RedirectBackend::Nftables,
                 "iptables" => RedirectBackend::Iptables,
+                "agent" => RedirectBackend::Agent,
                 _ => RedirectBackend::Auto,
             },
             cgroup_exemption: match text("cgroup-exemption")?.as_str() {
@@ -151,12 +186,24 @@ impl TryFrom<&Effective> for NodeSettings {
             ready_address: address("ready-address")?,
             data_threads: NonZeroUsize::new(all.read("data-threads", value::count)?),
             data_busy_poll: all.read("data-busy-poll", value::duration)?,
+            xds_address: endpoint("xds-address")?,
+            xds_roots: all.read("xds-roots", value::roots)?,
+            xds_server_name: some_text("xds-server-name")?,
+            xds_on_demand: yes("xds-on-demand")?,
+            state_dir: some_path("state-dir")?,
+            state_max_age: duration("state-max-age")?,
+            ca_address: endpoint("ca-address")?,
+            ca_roots: all.read("ca-roots", value::roots)?,
+            ca_server_name: some_text("ca-server-name")?,
+            token_file: some_path("token-file")?,
+            zds_socket: some_path("zds-socket")?,
+            local_xds: some_path("local-xds")?,
+            drop_in,
+            rows: super::show::rows(all),
         };
         settings.consistent()
     }
-}
 
-impl NodeSettings {
     fn consistent(self) -> Result<Self, ConfigError> {
         let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
         if self.window_budget < u64::from(STREAM_WINDOW) {
@@ -177,6 +224,7 @@ impl NodeSettings {
             }
             told.push(domain);
         }
+        self.has_sources()?;
         let addresses = [self.admin_address, self.metrics_address, self.ready_address];
         for (place, address) in addresses.iter().enumerate() {
             if address.port() != 0 && addresses[..place].contains(address) {
@@ -184,6 +232,41 @@ impl NodeSettings {
             }
         }
         Ok(self)
+    }
+
+    /// Mesh and pods come from somewhere, and nothing is said of what is not asked.
+    fn has_sources(&self) -> Result<(), ConfigError> {
+        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
+        let inline = self.drop_in.as_ref().is_some_and(|drop_in| drop_in.local_mesh.is_some());
+        let mesh = self.xds_address.is_some() || self.local_xds.is_some() || inline;
+        if self.manifests.is_none() && !mesh && self.drop_in.is_some() {
+            return contradiction("there is no mesh: set XDS_ADDRESS, LOCAL_XDS_PATH, LOCAL_XDS or CULVERT_MANIFESTS");
+        }
+        if self.manifests.is_none() && !(mesh && self.zds_socket.is_some()) {
+            return Err(ConfigError::Missing { key: "manifests" });
+        }
+        if self.redirect_backend == RedirectBackend::Agent && self.zds_socket.is_none() {
+            return contradiction(
+                "redirect-backend agent needs zds-socket: without a node agent nobody lays the rules",
+            );
+        }
+        let marked =
+            self.drop_in.as_ref().is_some_and(|drop_in| drop_in.packet_mark.is_some_and(|mark| mark != USUAL_MARK));
+        if marked && self.redirect_backend != RedirectBackend::Agent {
+            return contradiction(
+                "PACKET_MARK is 1337 in rules of ours: take it away, or leave redirect-backend to the agent",
+            );
+        }
+        if self.xds_on_demand && self.xds_address.is_none() {
+            return contradiction("xds-on-demand needs xds-address: there is nobody to ask");
+        }
+        if self.xds_server_name.is_some() && self.xds_address.is_none() {
+            return contradiction("xds-server-name is of no use without xds-address");
+        }
+        if self.ca_server_name.is_some() && self.ca_address.is_none() {
+            return contradiction("ca-server-name is of no use without ca-address");
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,8 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
+    /// What holds in the mode that was asked for, when nothing is said.
+    Mode(&'static str),
     /// The variable's name.
     Environment(String),
     File {
@@ -27,7 +29,12 @@ pub enum Origin {
     },
     /// The flag without its dashes.
     Flag(&'static str),
+    /// A key of a document that is no settings file of ours: `PROXY_CONFIG: statsPort`.
+    Foreign(String),
 }
+
+/// Values that are in force where neither flags, nor the environment, nor a file say anything.
+pub type Underlay = BTreeMap<&'static str, (String, Origin)>;
 
 /// Why the settings cannot be used. All are the configuration's fault.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +46,9 @@ pub enum ConfigError {
         #[source]
         source: BadValue,
     },
+    /// What was found in the environment of another program's image cannot be used.
+    #[error(transparent)]
+    Ztunnel(#[from] super::ztunnel::ZtunnelError),
     /// Two settings contradict each other.
     #[error("{0}")]
     Contradiction(String),
@@ -98,6 +108,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Foreign(place) => f.write_str(place),
+            Self::Mode(mode) => write!(f, "default of {mode}"),
             Self::Environment(name) => f.write_str(name),
             Self::File { path, key } => write!(f, "{}: {key}", path.display()),
             Self::Flag(flag) => write!(f, "--{flag}"),
@@ -160,6 +172,17 @@ impl Effective {
         environment: &Environment,
         file: Option<&File>,
     ) -> Result<Self, ConfigError> {
+        Self::resolve_over(table, flags, environment, file, &Underlay::new())
+    }
+
+    /// As [`Self::resolve`], with `underlay` between the file and the table's defaults.
+    pub fn resolve_over(
+        table: &'static [Setting],
+        flags: &BTreeMap<&'static str, String>,
+        environment: &Environment,
+        file: Option<&File>,
+        underlay: &Underlay,
+    ) -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
         for setting in table {
             let key = setting.key;
@@ -170,6 +193,7 @@ impl Effective {
                 file.and_then(|file| {
                     file.values.get(key).map(|text| (text.as_str(), Origin::File { path: file.path.clone(), key }))
                 }),
+                underlay.get(key).map(|(text, origin)| (text.as_str(), origin.clone())),
                 match setting.default {
                     Default::Required => None,
                     Default::Value(text) => Some((text, Origin::Default)),

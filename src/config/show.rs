@@ -18,7 +18,7 @@ pub fn rows(all: &Effective) -> Vec<[String; 3]> {
 /// The text of a reference page for `table`, the settings of `command`.
 pub fn reference(command: &str, table: &[Setting]) -> String {
     let mut page = format!(
-        "# Settings of `culvert {command}`\n\nWritten from `src/config/table.rs`; `make docs` writes it again.\n\n\
+        "# Settings of `culvert {command}`\n\nWritten from `src/config/table`; `make docs` writes it again.\n\n\
          A setting is taken from the first of: its flag, its variable, its key in the YAML file named by `--config` \
          (or `CULVERT_CONFIG`), its default. `culvert {command} --show-config` prints what holds and where each value \
          came from. Durations carry a unit (`500ms`, `10s`, `5m`, `24h`), sizes are bytes or `KiB`, `MiB`, `GiB`.\n",

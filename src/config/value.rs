@@ -1,8 +1,10 @@
 //! How a setting's text is read. Each kind has one parser, for flags, the environment and files alike.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -24,16 +26,22 @@ pub enum Kind {
     Duration,
     /// DNS names and addresses, joined by commas.
     Hosts,
+    /// `https://HOST:PORT`, or nothing.
+    Endpoint,
     /// Levels of the log.
     Levels,
     /// A DNS-like name: lower-case letters, digits, `-`, `.` and `_`.
     Name,
+    /// A path, or nothing.
+    OptionalPath,
     /// A path.
     Path,
     /// A duration of more than zero.
     Period,
     /// A whole number, one or more.
     Positive,
+    /// A path, `SYSTEM`, or certificates in PEM.
+    Roots,
     /// Printable text, maybe empty.
     Text,
 }
@@ -45,6 +53,34 @@ pub struct BadValue {
     pub text: String,
     /// What to write instead, as a noun with an example.
     pub expected: String,
+}
+
+/// A server of the control plane; always HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address, IPv6 without brackets.
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+/// What a server's certificate must lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// A file of certificates in PEM.
+    File(PathBuf),
+    /// These certificates, in PEM.
+    Pem(Arc<str>),
+    /// Those of the host's own store.
+    System,
+}
+
+// === impl Endpoint ===
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "https://[{host}]:{port}") } else { write!(f, "https://{host}:{port}") }
+    }
 }
 
 // === impl Kind ===
@@ -61,11 +97,15 @@ impl Kind {
             Self::Count => count(text).map(drop),
             Self::Duration => duration(text).map(drop),
             Self::Hosts => hosts(text).map(drop),
+            Self::Endpoint if text.is_empty() => Ok(()),
+            Self::Endpoint => endpoint(text).map(drop),
             Self::Levels => levels(text),
             Self::Name => name(text),
-            Self::Path => path(text),
+            Self::OptionalPath if text.is_empty() => Ok(()),
+            Self::OptionalPath | Self::Path => path(text),
             Self::Period => period(text),
             Self::Positive => positive(text).map(drop),
+            Self::Roots => roots(text).map(drop),
             Self::Text if text.chars().any(char::is_control) => Err(bad(text, "printable text")),
             Self::Text => Ok(()),
         }
@@ -81,9 +121,11 @@ impl Kind {
             Self::Count | Self::Positive => "NUMBER",
             Self::Duration | Self::Period => "DURATION",
             Self::Hosts => "HOSTS",
+            Self::Endpoint => "https://HOST:PORT",
             Self::Levels => "LEVELS",
             Self::Name => "NAME",
-            Self::Path => "PATH",
+            Self::OptionalPath | Self::Path => "PATH",
+            Self::Roots => "PATH|SYSTEM|PEM",
             Self::Text => "TEXT",
         }
     }
@@ -194,6 +236,44 @@ pub(super) fn files(text: &str) -> Result<Vec<(String, PathBuf)>, BadValue> {
 fn path(text: &str) -> Result<(), BadValue> {
     let good = !text.is_empty() && !text.chars().any(char::is_control);
     good.then_some(()).ok_or_else(|| bad(text, "a path"))
+}
+
+/// A scheme is optional; without a port it is HTTPS' own.
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, BadValue> {
+    let bad = || bad(text, "an address of HTTPS: write https://istiod.istio-system.svc:15012");
+    let uri: http::Uri = match text.contains("://") {
+        true => text.parse(),
+        false => format!("https://{text}/").parse(),
+    }
+    .map_err(|_| bad())?;
+    let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+    let host = authority.map(|authority| authority.host().trim_matches(['[', ']'])).filter(|host| !host.is_empty());
+    match (uri.scheme_str(), host) {
+        // A port that is no number is not told as missing by the library.
+        (Some("https"), Some(host)) if plain && authority.is_some_and(has_good_port) => {
+            Ok(Endpoint { host: host.into(), port: uri.port_u16().unwrap_or(443) })
+        }
+        _ => Err(bad()),
+    }
+}
+
+fn has_good_port(authority: &http::uri::Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
+        "" => true,
+        port => port.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port != 0),
+    }
+}
+
+pub(super) fn roots(text: &str) -> Result<Roots, BadValue> {
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(Roots::Pem(text.into()));
+    }
+    match text {
+        "SYSTEM" => Ok(Roots::System),
+        text if path(text).is_ok() => Ok(Roots::File(text.into())),
+        _ => Err(bad(text, "a path, SYSTEM, or certificates in PEM")),
+    }
 }
 
 fn bad(text: &str, expected: impl Into<String>) -> BadValue {

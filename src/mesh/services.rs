@@ -56,6 +56,11 @@ impl Endpoint {
         &self.workload
     }
 
+    /// The endpoint's own ports: of the service, and of the workload.
+    pub fn ports(&self) -> &[(u16, u16)] {
+        self.workload.services.get(self.membership).map_or(&[], |membership| &membership.ports)
+    }
+
     /// The endpoint's own port for a service port, when it says one.
     pub fn port(&self, service_port: u16) -> Option<u16> {
         let membership = self.workload.services.get(self.membership)?;

@@ -44,6 +44,11 @@ impl Readiness {
         pending.collect()
     }
 
+    /// The names alone of what is still awaited, sorted.
+    pub fn pending_names(&self) -> Vec<&'static str> {
+        self.lock().iter().filter(|(_, state)| **state != State::Met).map(|(name, _)| *name).collect()
+    }
+
     pub fn is_ready(&self) -> bool {
         self.lock().values().all(|state| *state == State::Met)
     }
@@ -92,6 +97,7 @@ mod tests {
         assert!(all.is_ready());
         pods.lose("web/a: no address");
         assert_eq!(all.pending(), ["pods enrolled (web/a: no address)"]);
+        assert_eq!(all.pending_names(), ["pods enrolled"]);
         drop(pods);
         assert!(!all.is_ready(), "a part that is gone does not make the process ready");
     }

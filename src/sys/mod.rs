@@ -15,6 +15,7 @@ pub mod netns;
 mod nsfs;
 pub mod packet;
 pub mod plain_tcp;
+pub mod profile;
 pub mod seqpacket;
 pub mod sock_diag;
 pub mod socket;

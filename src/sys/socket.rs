@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -17,8 +18,23 @@ use tokio::net::TcpStream;
 const BACKLOG: i32 = 4096;
 /// Dead peers are noticed after 180 s + 9 × 20 s of silence: the same idle time as Istio's node
 /// proxy, with faster probes afterwards.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(180)).with_interval(Duration::from_secs(20)).with_retries(9);
+const PROBES: Probes =
+    Probes { idle: Duration::from_secs(180), interval: Duration::from_secs(20), count: 9, user_timeout: false };
+/// What the process was told, once.
+static TOLD: OnceLock<Option<Probes>> = OnceLock::new();
+
+/// Probes of silent connections (tcp(7)): TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probes {
+    /// Silence before the first; whole seconds, at least 1.
+    pub idle: Duration,
+    /// Between them; whole seconds, at least 1.
+    pub interval: Duration,
+    /// As many without an answer end a connection, 1 to 127.
+    pub count: u32,
+    /// Data that nobody acknowledges ends it after idle + count × interval (TCP_USER_TIMEOUT).
+    pub user_timeout: bool,
+}
 
 /// A TCP socket of a namespace that is not connected to anybody yet. It stays in the namespace of the thread that made
 /// it, and may be connected from any thread.
@@ -95,7 +111,7 @@ pub fn unconnected(ipv6: bool, mark: u32) -> io::Result<Unconnected> {
     let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    probe(&SockRef::from(&socket), *TOLD.get_or_init(|| Some(PROBES)))?;
     if mark != 0 {
         socket.set_mark(mark)?;
     }
@@ -121,7 +137,23 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 pub fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)
+    probe(&socket, *TOLD.get_or_init(|| Some(PROBES)))
+}
+
+/// Sets how every socket of the process that is made or accepted from now on is probed; [`None`]: not at all. Call it
+/// once, at the start: after the first socket nothing changes. Answers whether it counts.
+pub fn set_probes(probes: Option<Probes>) -> bool {
+    TOLD.set(probes).is_ok()
+}
+
+fn probe(socket: &SockRef<'_>, probes: Option<Probes>) -> io::Result<()> {
+    let Some(Probes { idle, interval, count, user_timeout }) = probes else { return Ok(()) };
+    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
+    socket.set_tcp_keepalive(&keepalive)?;
+    if user_timeout {
+        socket.set_tcp_user_timeout(Some(idle.saturating_add(interval.saturating_mul(count))))?;
+    }
+    Ok(())
 }
 
 /// Makes the next close of `stream` a reset: the other side learns that this was no clean end.
@@ -177,5 +209,29 @@ impl Dialling {
 
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_set_as_they_are_told() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let socket = SockRef::from(&socket);
+        probe(&socket, None).unwrap();
+        assert!(!socket.keepalive().unwrap());
+        let seconds = Duration::from_secs;
+        probe(&socket, Some(Probes { idle: seconds(7), interval: seconds(3), count: 5, user_timeout: true })).unwrap();
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(
+            (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()),
+            (seconds(7), seconds(3))
+        );
+        assert_eq!(
+            (socket.tcp_keepalive_retries().unwrap(), socket.tcp_user_timeout().unwrap()),
+            (5, Some(seconds(22)))
+        );
     }
 }

@@ -149,7 +149,7 @@ macro_rules! line {
             direction = record.direction.as_str(),
             bytes_sent = record.bytes_sent,
             bytes_recv = record.bytes_received,
-            duration = tracing::field::display(Millis(record.duration)),
+            duration = &*Millis(record.duration).to_string(),
             road = record.road.as_str(),
             connection_security_policy = record.connection_security_policy,
             reason = failure.map(|failure| &*failure.reason),

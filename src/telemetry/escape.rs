@@ -14,11 +14,16 @@ pub(super) fn value(value: &str) -> Cow<'_, str> {
     if !value.is_empty() && value.len() <= MAX && value.bytes().all(bare) {
         return Cow::Borrowed(value);
     }
+    Cow::Owned(quoted(value))
+}
+
+/// `value` in double quotes in any case.
+pub(super) fn quoted(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     out.push('"');
     escape(value, true, &mut out);
     out.push('"');
-    Cow::Owned(out)
+    out
 }
 
 /// A sentence of ours that may hold words of others: control characters are escaped, nothing is quoted.

@@ -40,3 +40,22 @@ pub(super) fn not_after(der: &[u8]) -> Option<SystemTime> {
 fn time(seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_and_what_is_none() {
+        let mut parameters = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+        parameters.serial_number = Some(vec![1, 0].into());
+        parameters.not_before = rcgen::date_time_ymd(2026, 1, 2);
+        parameters.not_after = rcgen::date_time_ymd(2027, 1, 2);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let found = describe(certificate.der()).unwrap();
+        assert_eq!((found.serial.as_str(), found.pem), ("256", encode_certificates([&**certificate.der()])));
+        assert_eq!(found.not_after.duration_since(found.not_before).unwrap(), Duration::from_secs(365 * 86_400));
+        assert_eq!(describe(b"nothing"), None);
+    }
+}

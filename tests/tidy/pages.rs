@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use culvert::config::{show, table};
+use culvert::config::{show, table, ztunnel};
 use culvert::control::lint;
 use culvert::telemetry::metrics;
 
@@ -14,6 +14,7 @@ pub(crate) fn written() -> Vec<String> {
         ("docs/reference/metrics.md", metrics::reference()),
         ("docs/reference/settings.md", show::reference("node", table::NODE)),
         ("docs/reference/control.md", show::reference("control", table::CONTROL)),
+        ("docs/reference/ztunnel.md", ztunnel::reference()),
     ];
     let check = |(path, text): &(&str, String)| {
         let place = root().join(path);

@@ -1,10 +1,11 @@
 use std::net::SocketAddr;
 
-use http_body_util::BodyExt as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite};
+use crate::admin::{Asked, MetricsSite, NoAnswer, Order, Page, Pages, ReadySite, ReadyWords};
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::telemetry::metrics::{Config, Metrics};
@@ -107,7 +108,7 @@ async fn other_methods_and_paths_are_refused() {
 #[tokio::test]
 async fn readiness_tells_the_phase_and_what_is_pending() {
     let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
-    let server = start(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() });
+    let server = start(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words: ReadyWords::Own });
     let manifests = readiness.condition("manifests loaded");
     let check = async |status: u16, body: &str| {
         assert_eq!(get(&server, "/healthz/ready").await, (status, format!("{body}\n")));
@@ -179,4 +180,100 @@ async fn a_drain_ends_the_server() {
     server.drain.cancel();
     server.run.await.unwrap().unwrap();
     assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[tokio::test]
+async fn readiness_in_istios_words() {
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new());
+    let words = ReadyWords::Istio;
+    let server = start(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words });
+    let state = readiness.condition("state manager");
+    let pods = readiness.condition("workload proxy manager");
+    shutdown.advance(Phase::Ready);
+    let check = async |status: u16, body: &str| {
+        assert_eq!(get(&server, "/healthz/ready").await, (status, body.to_owned()));
+    };
+    check(500, "not ready, pending: state manager, workload proxy manager\n").await;
+    state.meet();
+    pods.lose("web/a: a reason that stays in the log");
+    check(500, "not ready, pending: workload proxy manager\n").await;
+    pods.meet();
+    check(200, "ready\n").await;
+    shutdown.advance(Phase::Draining);
+    check(500, "not ready, pending: shutdown\n").await;
+    assert_eq!(fetch(&server, Method::POST, "/healthz/ready", "*/*").await.0, 405);
+    assert_eq!(get(&server, "/").await.0, 404);
+    assert_eq!(get(&server, "/ready").await.0, 503);
+}
+
+#[tokio::test]
+async fn orders_take_post_alone_and_not_from_a_browsers_page() {
+    let orders = vec![
+        Order::new("stop", "stops", Verb::Order, |query| Answer::text(StatusCode::OK, format!("did {query}"))),
+        Order::new("debug/x", "any", Verb::Any, |_| Answer::text(StatusCode::OK, "seen")),
+    ];
+    let server = start(pages().with_orders(orders));
+    let (status, _, body) = fetch(&server, Method::POST, "/stop?it", "*/*").await;
+    assert_eq!((status, body.as_str()), (200, "did it"));
+    assert_eq!(get(&server, "/stop").await.0, 405);
+    assert_eq!(fetch(&server, Method::POST, "/debug/x", "*/*").await.2, "seen");
+    assert_eq!(get(&server, "/debug/x").await.1, "seen");
+    assert!(get(&server, "/").await.1.contains("/stop</a> stops"));
+    let mut stream = dial(server.address).await;
+    stream.write_all(b"POST /stop HTTP/1.1\r\nhost: x\r\norigin: http://evil.example\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_written_body_arrives_whole_or_is_cut() {
+    let text = || (0..300_000).map(|n| format!("{n}\n")).collect::<String>();
+    let orders = vec![
+        Order::new("all", "", Verb::Any, move |_| {
+            let write = move |out: &mut crate::admin::Sink| io::Write::write_all(out, text().as_bytes());
+            Answer::new(StatusCode::OK, "text/plain", Body::written(write))
+        }),
+        Order::new("half", "", Verb::Any, |_| {
+            let write = |out: &mut crate::admin::Sink| {
+                io::Write::write_all(out, b"half")?;
+                Err(io::Error::other("the rest is not there"))
+            };
+            Answer::new(StatusCode::OK, "text/plain", Body::written(write))
+        }),
+    ];
+    let server = start(pages().with_orders(orders));
+    assert_eq!(get(&server, "/all").await, (200, text()));
+    let mut stream = dial(server.address).await;
+    stream.write_all(b"GET /half HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    // Without the last chunk, whose length is 0, a client knows that it is not all.
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn a_scrape_is_packed_for_who_takes_it() {
+    let server = start(MetricsSite(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
+    let ask = async |accepts: &str| {
+        let mut stream = dial(server.address).await;
+        let head = format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: {accepts}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end..].to_vec())
+    };
+    for accepts in ["gzip", "br, gzip;q=0.5", "zstd,*", "GZIP"] {
+        let (head, body) = ask(accepts).await;
+        assert!(head.contains("content-encoding: gzip\r\n"), "{accepts}: {head}");
+        let mut text = String::new();
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
+        assert!(text.contains("istio_build{"), "{text}");
+    }
+    for accepts in ["identity", "gzip;q=0", "br", ""] {
+        let (head, body) = ask(accepts).await;
+        assert!(!head.contains("content-encoding"), "{accepts}: {head}");
+        assert!(String::from_utf8(body).unwrap().contains("istio_build{"));
+    }
 }

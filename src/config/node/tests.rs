@@ -4,6 +4,7 @@ use super::super::env::Environment;
 use super::super::table::NODE;
 use super::*;
 
+/// With all that the others need, so that each can be tried alone.
 fn settings(pairs: &[(&'static str, &str)]) -> Result<NodeSettings, ConfigError> {
     let mut flags = BTreeMap::from([("manifests", "m".to_owned()), ("node", "a".to_owned())]);
     flags.extend(pairs.iter().map(|(key, value)| (*key, (*value).to_owned())));
@@ -18,13 +19,15 @@ fn defaults() {
     assert_eq!(settings.ipv6, Ipv6::Auto);
     assert_eq!(settings.data_threads, None);
     assert!(settings.admin_address.ip().is_loopback());
+    assert_eq!((settings.state_max_age, settings.drop_in.is_none()), (Duration::from_secs(86_400), true));
     assert!(settings.same_node_lane && settings.log_access && !settings.reset_older_connections);
 }
 
 /// Every key changes something: a field that is read from another's key, or from none, shows here.
 #[test]
 fn every_setting_has_its_own_field() {
-    let before = format!("{:?}", settings(&[]).unwrap());
+    let peers = [("xds-address", "cp:1"), ("ca-address", "ca:1")];
+    let before = format!("{:?}", settings(&peers).unwrap());
     for setting in NODE {
         use value::Kind;
         let other = match (setting.key, setting.kind) {
@@ -32,6 +35,8 @@ fn every_setting_has_its_own_field() {
             ("redirect-backend", _) => "iptables",
             ("ipv6", _) => "false",
             ("trust-bundles", _) => "other=/roots.pem",
+            (_, Kind::Endpoint) => "other:15012",
+            (_, Kind::Roots) => "SYSTEM",
             ("data-busy-poll", _) => "77us",
             ("cgroup-exemption", _) => "off",
             ("same-node-lane" | "log-access" | "dns-capture", _) => "false",
@@ -43,11 +48,12 @@ fn every_setting_has_its_own_field() {
             (_, Kind::Levels) => "trace",
             _ => "other",
         };
-        let after = format!("{:?}", settings(&[(setting.key, other)]).unwrap());
+        let after = format!("{:?}", settings(&[peers[0], peers[1], (setting.key, other)]).unwrap());
         assert_ne!(before, after, "{}", setting.key);
         // The field has the key's name, and it alone changed.
         let field = format!("{}: ", setting.key.replace('-', "_"));
-        let value = |text: &str| text.split(&field).nth(1).map(|rest| rest.chars().take(12).collect::<String>());
+        let value =
+            |text: &str| text.split(&format!(" {field}")).nth(1).map(|rest| rest.chars().take(60).collect::<String>());
         assert_ne!(value(&before), value(&after), "{}", setting.key);
     }
 }
@@ -66,9 +72,14 @@ fn contradictions_are_refused() {
 
 #[test]
 fn what_is_required_is_asked_for() {
-    let all = Effective::resolve(NODE, &BTreeMap::new(), &Environment::default(), None).unwrap();
-    let error = NodeSettings::try_from(&all).unwrap_err().to_string();
-    assert!(error.starts_with("manifests is not set: give --manifests, the variable CULVERT_MANIFESTS"), "{error}");
+    let check = |pairs: &[(&'static str, &str)], expected: &str| {
+        let flags = pairs.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let all = Effective::resolve(NODE, &flags, &Environment::default(), None).unwrap();
+        let error = NodeSettings::try_from(&all).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    };
+    check(&[("manifests", "m")], "node is not set: give --node, the variable CULVERT_NODE");
+    check(&[("node", "a")], "manifests is not set: give --manifests, the variable CULVERT_MANIFESTS");
 }
 
 #[test]

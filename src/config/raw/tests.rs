@@ -34,7 +34,7 @@ fn flags_outweigh_the_environment_and_so_on() {
     check("same-node-lane", "false", "culvert.yaml: same-node-lane");
     check("metrics-series", "7", "culvert.yaml: metrics-series");
     check("cluster", "Kubernetes", "default");
-    assert_eq!(all.value("manifests"), None);
+    assert_eq!(all.value("node"), None);
 }
 
 #[test]

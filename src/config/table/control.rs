@@ -2,7 +2,7 @@
 
 use super::{
     CLUSTER, CLUSTER_DOMAIN, Kind, LOG_FORMAT, LOG_LEVEL, MANIFESTS, METRICS_SERIES, ROOT_NAMESPACE, Setting,
-    TRUST_DOMAIN, required, setting,
+    TRUST_DOMAIN, TRUST_DOMAIN_ALIASES, required, setting,
 };
 
 /// The settings of `culvert control`, in the order of help and reference.
@@ -37,6 +37,7 @@ pub const CONTROL: &[Setting] = &[
          the mesh",
     ),
     TRUST_DOMAIN,
+    TRUST_DOMAIN_ALIASES,
     CLUSTER,
     CLUSTER_DOMAIN,
     setting(

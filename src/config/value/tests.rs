@@ -73,3 +73,51 @@ proptest! {
         prop_assert_eq!(super::duration(&humantime::format_duration(duration).to_string()), Ok(duration));
     }
 }
+
+#[test]
+fn endpoints() {
+    let check = |text: &str, expected: Option<&str>| {
+        assert_eq!(endpoint(text).ok().map(|endpoint| endpoint.to_string()).as_deref(), expected, "{text:?}");
+    };
+    check("https://istiod.istio-system.svc:15012", Some("https://istiod.istio-system.svc:15012"));
+    check("istiod.istio-system.svc:15012", Some("https://istiod.istio-system.svc:15012"));
+    check("istiod", Some("https://istiod:443"));
+    check("https://istiod/", Some("https://istiod:443"));
+    check("[fd00::1]:15012", Some("https://[fd00::1]:15012"));
+    check("10.0.0.1:15012", Some("https://10.0.0.1:15012"));
+    for bad in [
+        "",
+        "http://istiod:15012",
+        "istiod:",
+        "istiod:0",
+        "istiod:70000",
+        "istiod:port",
+        "https://",
+        ":15012",
+        "https://a/b",
+        "a?b",
+        "user@istiod:1",
+        "unix:///x",
+        "a b",
+    ] {
+        check(bad, None);
+    }
+    assert_eq!(Kind::Endpoint.check(""), Ok(()));
+}
+
+#[test]
+fn roots_are_a_path_a_word_or_certificates() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    assert_eq!(roots("SYSTEM"), Ok(Roots::System));
+    assert_eq!(roots(pem), Ok(Roots::Pem(pem.into())));
+    assert_eq!(roots("./var/root-cert.pem"), Ok(Roots::File("./var/root-cert.pem".into())));
+    assert!(roots("").is_err() && roots("a\nb").is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_endpoint_panics(text in any::<String>()) {
+        drop(endpoint(&text));
+        drop(roots(&text));
+    }
+}

@@ -26,10 +26,10 @@ pub fn run(settings: &ControlSettings, colour: bool) -> anyhow::Result<ExitCode>
     let log = log::Config {
         format: settings.log_format,
         level: settings.log_level.clone(),
-        access: false,
+        access: log::Access::Never,
         colour: colour && std::io::stdout().is_terminal(),
     };
-    let guard = log::init(&log, std::io::stdout())?;
+    let (guard, _) = log::init(&log, std::io::stdout())?;
     let pools = Pools::build(pools::Config::default()).context("cannot start threads")?;
     let result = pools.block_on(live(settings, &pools, guard.dropped()));
     pools.shutdown(LAST_CALLS);

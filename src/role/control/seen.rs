@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::admin::{MetricsSite, Page, Pages, ReadySite, Site};
+use crate::admin::{MetricsSite, Page, Pages, ReadySite, ReadyWords, Site};
 use crate::ca::Authority;
 use crate::control::project::Status;
 use crate::identity::rotate::Lifetime;
@@ -50,7 +50,7 @@ pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown
     [
         Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages, Vec::new())),
         Arc::new(MetricsSite(seen.metrics.clone())),
-        Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() }),
+        Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words: ReadyWords::Own }),
     ]
 }
 

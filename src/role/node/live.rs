@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::drop_in::Keepalive;
 use crate::config::node::NodeSettings;
 use crate::runtime::pools::{self, Pools};
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::runtime::signal::Signals;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::{Panics, ready::Readiness};
-use crate::sys::limits;
+use crate::sys::{limits, socket};
 use crate::telemetry::log;
 
 use super::parts::Parts;
@@ -25,22 +26,39 @@ const LAST_CALLS: Duration = Duration::from_secs(1);
 /// Runs a node until SIGTERM or SIGINT. Comes back with an error when it could not start, or when a part that it
 /// cannot do without has ended.
 pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
+    let istio = settings.drop_in.as_ref();
     let log = log::Config {
-        format: settings.log_format,
+        format: match (settings.log_format, istio) {
+            (log::Format::Json, Some(_)) => log::Format::IstioJson,
+            (log::Format::Text, Some(_)) => log::Format::IstioText,
+            (format, _) => format,
+        },
         level: settings.log_level.clone(),
-        access: settings.log_access,
+        access: match (settings.log_access, istio) {
+            (false, _) => log::Access::Never,
+            (true, Some(drop_in)) if drop_in.access_log_by_level => log::Access::ByLevel,
+            (true, _) => log::Access::Always,
+        },
         colour: colour && std::io::stdout().is_terminal(),
     };
-    let guard = log::init(&log, std::io::stdout())?;
+    if let Some(Keepalive { enabled, idle, interval, probes, user_timeout }) = istio.map(|istio| istio.keepalive) {
+        socket::set_probes(enabled.then_some(socket::Probes { idle, interval, count: probes, user_timeout }));
+    }
+    let (guard, levels) = log::init(&log, std::io::stdout())?;
     let config = pools::Config { data_threads: settings.data_threads, busy_poll: settings.data_busy_poll };
     let pools = Pools::build(config).context("cannot start threads")?;
-    let result = pools.block_on(live(settings, &pools, guard.dropped()));
+    let result = pools.block_on(live(settings, &pools, guard.dropped(), levels));
     pools.shutdown(LAST_CALLS);
     drop(guard);
     result
 }
 
-async fn live(settings: &NodeSettings, pools: &Pools, dropped: log::Dropped) -> anyhow::Result<ExitCode> {
+async fn live(
+    settings: &NodeSettings,
+    pools: &Pools,
+    dropped: log::Dropped,
+    levels: log::Levels,
+) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
     if let Err(error) = limits::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
@@ -49,7 +67,7 @@ async fn live(settings: &NodeSettings, pools: &Pools, dropped: log::Dropped) -> 
     let (supervisor, mut ends) = Supervisor::new(shutdown.clone(), panics.clone());
     let readiness = Readiness::default();
     // A broken setting, manifest or directory ends the process here, before a pod is touched.
-    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped)?;
+    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped, levels)?;
     supervisor.spawn(pools.control(), "signals", Need::Useful, {
         let shutdown = shutdown.clone();
         async move {

@@ -41,7 +41,7 @@ use crate::runtime::{Panics, tasks};
 use crate::sys::cgroup::{Cgroup, NoCgroup};
 use crate::sys::limits;
 use crate::sys::splice::PipePool;
-use crate::telemetry::log::Dropped;
+use crate::telemetry::log::{Dropped, Levels};
 use crate::telemetry::metrics::{self, Metrics, table};
 use crate::tls::{Domains, Files, Follower, Trust};
 
@@ -99,10 +99,12 @@ impl Parts {
         panics: &Panics,
         readiness: &Readiness,
         dropped: Dropped,
+        levels: Levels,
     ) -> anyhow::Result<Self> {
         let enrolled = readiness.condition("pods enrolled");
-        let metrics =
-            Metrics::new(metrics::Config { series_budget: settings.metrics_series }, env!("CARGO_PKG_VERSION"));
+        let component = if settings.drop_in.is_some() { "ztunnel" } else { "culvert" };
+        let budget = metrics::Config { series_budget: settings.metrics_series };
+        let metrics = Metrics::of_component(budget, component, env!("CARGO_PKG_VERSION"));
         let listeners = [
             ("admin", bind("admin-address", settings.admin_address)?),
             ("metrics", bind("metrics-address", settings.metrics_address)?),
@@ -117,8 +119,9 @@ impl Parts {
         let (handle, certs) = certs::Manager::build(config, source);
 
         let (writer, reader) = mesh::channel();
-        let (feed, published) =
-            Feed::start(&settings.manifests, &settings.node, projection(settings), writer, metrics.clone())?;
+        let manifests =
+            settings.manifests.as_deref().context("a mesh that does not come from manifests is not joined yet")?;
+        let (feed, published) = Feed::start(manifests, &settings.node, projection(settings), writer, metrics.clone())?;
         let Published { wanted, statuses: policy_statuses } = published;
 
         let (redirector, cgroup) = redirector(settings)?;
@@ -166,8 +169,9 @@ impl Parts {
             redirection,
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
+            face: seen::Face::of(settings),
             mesh: MeshSettings {
-                manifests: settings.manifests.clone(),
+                manifests: manifests.to_owned(),
                 cluster: settings.cluster.clone(),
                 trust_domain: settings.trust_domain.clone(),
                 trust_domain_aliases: settings.trust_domain_aliases.clone(),
@@ -178,7 +182,7 @@ impl Parts {
         };
         let tasks = || admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
         let tasks = [tasks(), tasks(), tasks()];
-        let sites = seen::sites(&Arc::new(seen), readiness, shutdown);
+        let sites = seen::sites(&Arc::new(seen), readiness, shutdown, levels);
         let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
         Ok(Self { shared, feed, manager, statuses, certs, plane, trusted, pages: Pages { sites, tasks }, enrolled })
     }
@@ -275,7 +279,7 @@ fn data_path(settings: &NodeSettings) -> Config {
         same_node_lane: settings.same_node_lane,
         policy_wait: settings.policy_wait,
         connect_timeout: settings.connect_timeout,
-        mark: DAEMON_MARK,
+        mark: settings.drop_in.as_ref().and_then(|drop_in| drop_in.packet_mark).unwrap_or(DAEMON_MARK),
         connections_per_pod: settings.max_connections_per_pod.get(),
         handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),
         tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
@@ -306,6 +310,7 @@ fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
 /// Finds the back end and says what was weaker than it could be.
 fn redirector(settings: &NodeSettings) -> anyhow::Result<(Redirector, Option<crate::redirect::CgroupMatch>)> {
     let backend = match settings.redirect_backend {
+        RedirectBackend::Agent => anyhow::bail!("redirect-backend agent is not joined yet"),
         RedirectBackend::Auto => Backend::Auto,
         RedirectBackend::Iptables => Backend::Iptables,
         RedirectBackend::Nftables => Backend::Nftables,

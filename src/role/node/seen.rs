@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::redirection::Redirection;
-use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite, Site};
+use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite, ReadyWords, Site};
 use crate::authz::inquiry::{Flaw, Question, answer};
 use crate::control::project::Status;
 use crate::enroll::manager::{PodStatus, State};
@@ -24,9 +24,13 @@ use crate::runtime::Panics;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::cause::chain;
-use crate::telemetry::log::Dropped;
+use crate::telemetry::log::{Dropped, Levels};
 use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::Revocation;
+
+mod istio;
+
+pub(super) use istio::Face;
 
 /// The parts that are looked at. Nothing is copied until somebody asks.
 pub(super) struct Seen {
@@ -40,13 +44,20 @@ pub(super) struct Seen {
     pub(super) shared: Arc<Shared>,
     pub(super) node: Arc<str>,
     pub(super) mesh: MeshSettings,
+    /// In ztunnel's place alone.
+    pub(super) face: Option<Face>,
 }
 
 /// A page lists at most this many of a kind: it is read by people, and built in memory.
 const MAX_LISTED: usize = 10_000;
 
 /// The sites in the order admin, metrics, readiness.
-pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown) -> [Arc<dyn Site>; 3] {
+pub(super) fn sites(
+    seen: &Arc<Seen>,
+    readiness: &Readiness,
+    shutdown: &Shutdown,
+    levels: Levels,
+) -> [Arc<dyn Site>; 3] {
     let page = |name, about, dump: fn(&Seen) -> Value| {
         let seen = Arc::clone(seen);
         Page::new(name, about, move || dump(&seen))
@@ -69,10 +80,14 @@ pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown
     );
     let scraped = Arc::clone(seen);
     seen.metrics.on_scrape(move |metrics| scraped.gauges(metrics));
+    let pages = Pages::new(env!("CARGO_PKG_VERSION"), pages, vec![explain]);
+    // Whoever can reach loopback can give them: only where Istio's tools expect it.
+    let pages = if seen.face.is_some() { pages.with_orders(istio::orders(levels, shutdown)) } else { pages };
+    let words = if seen.face.is_some() { ReadyWords::Istio } else { ReadyWords::Own };
     [
-        Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages, vec![explain])),
+        Arc::new(istio::with_dump(pages, seen)),
         Arc::new(MetricsSite(seen.metrics.clone())),
-        Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone() }),
+        Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words }),
     ]
 }
 
@@ -136,7 +151,24 @@ impl Seen {
         metrics.gauge(table::CRL_UNREADABLE, []).set(unreadable);
         metrics.counter(table::TASK_PANICS, []).raise_to(self.panics.count());
         metrics.counter(table::LOG_LINES_DROPPED, []).raise_to(self.dropped.count());
+        self.pool(metrics);
         metrics.sweep(tokio::time::Instant::now());
+    }
+
+    /// The threads that carry connections, in the words of Istio's node proxy.
+    fn pool(&self, metrics: &Metrics) {
+        let pool = self.shared.data.metrics();
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.gauge(table::TOKIO_WORKERS, []).set(count(pool.num_workers()));
+        metrics.gauge(table::TOKIO_QUEUE_DEPTH, []).set(count(pool.global_queue_depth()));
+        metrics.gauge(table::TOKIO_ALIVE_TASKS, []).set(count(pool.num_alive_tasks()));
+        for worker in 0..pool.num_workers() {
+            let name = worker.to_string();
+            let raise = |metric, total| metrics.counter(metric, [&name]).raise_to(total);
+            raise(table::TOKIO_WORKER_BUSY, pool.worker_total_busy_duration(worker).as_secs());
+            raise(table::TOKIO_WORKER_PARKS, pool.worker_park_count(worker));
+            raise(table::TOKIO_WORKER_TURNS, pool.worker_park_unpark_count(worker));
+        }
     }
 
     fn certificates(&self) -> Value {

@@ -27,7 +27,15 @@ pub(super) struct Lines {
 #[derive(Default)]
 struct Fields {
     message: String,
-    fields: Vec<(&'static str, Value)>,
+    fields: Vec<Named>,
+}
+
+#[derive(Clone)]
+struct Named {
+    name: &'static str,
+    value: Value,
+    /// It was recorded as text, and not as something that has one.
+    text: bool,
 }
 
 // === impl Lines ===
@@ -65,7 +73,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         all.append(&mut own.fields);
         let now = OffsetDateTime::now_utc();
         self.queue.push(match self.format {
-            Format::Json => json(now, event.metadata(), own.message, all),
+            Format::IstioJson => json("scope", now, event.metadata(), own.message, with_error(all)),
+            Format::IstioText => tabs(now, event.metadata(), &own.message, &with_error(all)),
+            Format::Json => json("target", now, event.metadata(), own.message, all),
             Format::Text => text(now, event.metadata(), &own.message, &all, self.colour),
         });
     }
@@ -75,10 +85,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 
 impl Fields {
     fn push(&mut self, field: &Field, value: Value) {
+        let named = |name, value| Named { name, value, text: false };
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = escape::cut(text),
-            (name, Value::String(text)) => self.fields.push((name, escape::cut(text).into())),
-            (name, value) => self.fields.push((name, value)),
+            (name, Value::String(text)) => self.fields.push(named(name, escape::cut(text).into())),
+            (name, value) => self.fields.push(named(name, value)),
         }
     }
 }
@@ -106,6 +117,9 @@ impl Visit for Fields {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         self.push(field, value.into());
+        if let Some(last) = self.fields.last_mut().filter(|last| last.name == field.name()) {
+            last.text = true;
+        }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -120,7 +134,7 @@ fn stamp(now: OffsetDateTime) -> String {
     now.format(format).unwrap_or_default()
 }
 
-fn text(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[(&str, Value)], colour: bool) -> String {
+fn text(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[Named], colour: bool) -> String {
     let mut line = stamp(now);
     let style = match *metadata.level() {
         Level::ERROR => anstyle::AnsiColor::Red.on_default().bold(),
@@ -133,7 +147,7 @@ fn text(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[(
     let level = metadata.level().as_str().to_ascii_lowercase();
     // Writing to a String does not fail.
     write!(line, " {style}{level:<5}{style:#} {target}: {}", escape::sentence(message)).ok();
-    for (name, value) in fields {
+    for Named { name, value, .. } in fields {
         let value = match value {
             Value::String(text) => escape::value(text),
             other => other.to_string().into(),
@@ -144,15 +158,46 @@ fn text(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[(
     line
 }
 
-fn json(now: OffsetDateTime, metadata: &Metadata<'_>, message: String, fields: Vec<(&str, Value)>) -> String {
+/// What ztunnel calls `error`, beside our own names: the sentence, or else the word.
+fn with_error(mut fields: Vec<Named>) -> Vec<Named> {
+    let of = |wanted: &str| fields.iter().find(|field| field.name == wanted).map(|field| field.value.clone());
+    if let Some(value) = of("reason").map(|word| of("detail").unwrap_or(word))
+        && of("error").is_none()
+    {
+        fields.push(Named { name: "error", value, text: true });
+    }
+    fields
+}
+
+/// ztunnel's line: tabs between its parts, quotes around every text.
+fn tabs(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[Named]) -> String {
+    let target = metadata.target();
+    let target = target.strip_prefix("culvert::").unwrap_or(target);
+    let level = metadata.level().as_str().to_ascii_lowercase();
+    let mut line = format!("{}\t{level}\t{target}\t{}", stamp(now), escape::sentence(message));
+    for (place, Named { name, value, text }) in fields.iter().enumerate() {
+        let value = match value {
+            Value::String(value) if *text => escape::quoted(value).into(),
+            Value::String(value) => escape::value(value),
+            other => other.to_string().into(),
+        };
+        // Writing to a String does not fail.
+        write!(line, "{}{name}={value}", if place == 0 { '\t' } else { ' ' }).ok();
+    }
+    line.push('\n');
+    line
+}
+
+/// `target` is the key of the event's target.
+fn json(target: &str, now: OffsetDateTime, metadata: &Metadata<'_>, message: String, fields: Vec<Named>) -> String {
     let mut object = Map::new();
-    for (name, value) in fields {
+    for Named { name, value, .. } in fields {
         object.insert(name.to_owned(), value);
     }
     // Last, so that no field of a span takes their place.
     object.insert("time".into(), stamp(now).into());
     object.insert("level".into(), metadata.level().as_str().to_ascii_lowercase().into());
-    object.insert("target".into(), metadata.target().into());
+    object.insert(target.into(), metadata.target().into());
     object.insert("message".into(), message.into());
     let mut line = Value::Object(object).to_string();
     line.push('\n');

@@ -20,7 +20,7 @@ impl Write for Output {
 
 fn lines(config: &Config, work: impl FnOnce()) -> Vec<String> {
     let output = Output::default();
-    let (subscriber, guard) = subscriber(config, output.clone()).unwrap();
+    let (subscriber, guard, _) = subscriber(config, output.clone()).unwrap();
     tracing::subscriber::with_default(subscriber, work);
     drop(guard);
     let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
@@ -28,7 +28,7 @@ fn lines(config: &Config, work: impl FnOnce()) -> Vec<String> {
 }
 
 fn config(format: Format) -> Config {
-    Config { format, level: "info".into(), access: true, colour: false }
+    Config { format, level: "info".into(), access: Access::Always, colour: false }
 }
 
 fn record() -> AccessRecord {
@@ -215,14 +215,60 @@ fn a_failure_says_why_and_which_policy() {
 fn the_access_log_has_its_own_switch() {
     let quiet = Config { level: "error".into(), ..config(Format::Text) };
     assert_eq!(lines(&quiet, || record().emit()).len(), 1);
-    let off = Config { access: false, level: "trace".into(), ..config(Format::Text) };
+    let off = Config { access: Access::Never, level: "trace".into(), ..config(Format::Text) };
     assert_eq!(lines(&off, || record().emit()).len(), 0);
+    let by_level = |level: &str| Config { access: Access::ByLevel, level: level.into(), ..config(Format::Text) };
+    assert_eq!(lines(&by_level("info"), || record().emit()).len(), 1);
+    assert_eq!(lines(&by_level("error"), || record().emit()).len(), 0);
+    assert_eq!(lines(&by_level("error,access=info"), || record().emit()).len(), 1);
+}
+
+#[test]
+fn levels_change_while_the_process_runs() {
+    let output = Output::default();
+    let (subscriber, guard, levels) = subscriber(&config(Format::Text), output.clone()).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        let try_all = |name: &str| tracing::debug!(name, "detail");
+        try_all("before");
+        levels.change(false, Some("culvert::telemetry=debug")).unwrap();
+        try_all("during");
+        levels.change(true, None).unwrap();
+        try_all("after");
+    });
+    drop(guard);
+    let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    assert!(text.lines().count() == 1 && text.contains("detail name=during"), "{text}");
+}
+
+/// As `istioctl` users and log collectors know the lines.
+#[test]
+fn istios_lines() {
+    let text = lines(&config(Format::IstioText), || {
+        record().emit();
+        tracing::warn!(port = 80, why = "it is\nso", "odd thing");
+    });
+    let parts: Vec<_> = text[0].split('\t').collect();
+    assert_eq!(parts[1..4], ["info", "access", "connection complete"]);
+    assert_eq!(
+        parts[4],
+        "src.addr=10.0.0.1:4000 src.identity=\"spiffe://cluster.local/ns/web/sa/a\\nerror forged line\" \
+         dst.hbone_addr=10.0.0.2:15008 dst.workload=\"server\" direction=\"inbound\" bytes_sent=5 bytes_recv=7 \
+         duration=\"13ms\" road=\"hbone\" connection_security_policy=\"mutual_tls\""
+    );
+    assert!(text[1].ends_with("\twarn\ttelemetry::log::tests\todd thing\tport=80 why=\"it is\\nso\""), "{}", text[1]);
+    let failure = Failure { reason: "policy".into(), policy: None, detail: Some("denied by web/a".into()) };
+    let failed = AccessRecord { failure: Some(failure), ..record() };
+    let json = lines(&config(Format::IstioJson), || failed.emit());
+    let object: serde_json::Value = serde_json::from_str(&json[0]).unwrap();
+    assert_eq!((object["scope"].as_str(), object["error"].as_str()), (Some("access"), Some("denied by web/a")));
+    assert_eq!((object["src.addr"].as_str(), object["duration"].as_str()), (Some("10.0.0.1:4000"), Some("13ms")));
+    assert!(object.get("target").is_none() && object["time"].is_string() && object["level"] == "warn");
 }
 
 #[test]
 fn a_bad_level_is_named() {
     let bad = Config { level: "info,culvert=loud".into(), ..config(Format::Text) };
-    let error = subscriber(&bad, io::sink()).map(|_| ()).unwrap_err();
+    let error = subscriber(&bad, io::sink()).map(drop).unwrap_err();
     assert!(error.to_string().starts_with("log-level \"info,culvert=loud\" is not"), "{error}");
 }
 

@@ -40,7 +40,7 @@ impl Exposition {
 
     pub const fn content_type(self) -> &'static str {
         match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text;charset=utf-8;version=1.0.0",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
@@ -95,7 +95,7 @@ impl Collector for All {
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Histogram => MetricType::Histogram,
             };
-            let mut encoder = encoder.encode_descriptor(name, &format!("{}.", metric.help), None, kind)?;
+            let mut encoder = encoder.encode_descriptor(name, &help(metric), None, kind)?;
             for series in all {
                 let labels = Labels(metric, &series);
                 if metric.labels.is_empty() {
@@ -108,6 +108,22 @@ impl Collector for All {
         }
         Ok(())
     }
+}
+
+/// Families whose names and labels Istio promises to keep; every other says in its help that it is none.
+fn help(metric: &Description) -> String {
+    const STABLE: [&str; 5] = [
+        "istio_build",
+        "istio_tcp_connections_opened_total",
+        "istio_tcp_connections_closed_total",
+        "istio_tcp_received_bytes_total",
+        "istio_tcp_sent_bytes_total",
+    ];
+    let stable = ["process_", "tokio_"].iter().any(|start| metric.name.starts_with(start));
+    if stable || STABLE.contains(&metric.name) || metric.help.contains("unstable") {
+        return format!("{}.", metric.help);
+    }
+    format!("{} (unstable).", metric.help)
 }
 
 fn sample(encoder: &mut MetricEncoder<'_>, kind: Kind, series: &Series) -> fmt::Result {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::table::BUCKETS;
 
-/// A series that nobody holds and that has not changed for this long is forgotten. An hour is far beyond any
+/// A series that nobody holds or looks up and that has not changed for this long is forgotten. An hour is far beyond any
 /// scrape interval, so no increment is lost to a scraper that lives.
 pub(super) const EXPIRY: Duration = Duration::from_secs(3600);
 /// The value of every label of the series that takes what the budget leaves out.
@@ -64,6 +64,8 @@ struct Entry {
     series: Arc<Series>,
     /// What the last sweep saw, and since when it has been so.
     seen: Option<(u64, Instant)>,
+    /// Somebody has looked it up since the last sweep: a number that is set to the same value again and again is alive.
+    used: bool,
 }
 
 // === impl Counter ===
@@ -168,7 +170,8 @@ impl Family {
     /// The series of `labels`, made when it is new and the budget has room; else the overflow series.
     pub(super) fn series(&self, labels: &Values) -> Arc<Series> {
         let mut all = self.lock();
-        if let Some(entry) = all.get(labels) {
+        if let Some(entry) = all.get_mut(labels) {
+            entry.used = true;
             return Arc::clone(&entry.series);
         }
         if all.len() >= self.budget && !labels.is_empty() {
@@ -177,7 +180,7 @@ impl Family {
             return Arc::clone(self.overflow.get_or_init(|| Series::new(values())));
         }
         let series = Series::new(Arc::clone(labels));
-        all.insert(Arc::clone(labels), Entry { series: Arc::clone(&series), seen: None });
+        all.insert(Arc::clone(labels), Entry { series: Arc::clone(&series), seen: None, used: true });
         series
     }
 
@@ -186,14 +189,16 @@ impl Family {
         self.lock().remove(labels);
     }
 
-    /// Forgets what is not held and has not changed for [`EXPIRY`]. The overflow series stays.
+    /// Forgets what is not held or looked up and has not changed for [`EXPIRY`]. The overflow series stays, and so does
+    /// that without labels: there is one of each.
     pub(super) fn sweep(&self, now: Instant) {
-        self.lock().retain(|_, entry| {
+        self.lock().retain(|labels, entry| {
             let value = entry.series.value.load(Ordering::Relaxed);
             // The map's own handle is one; others are made under this lock, so the count cannot rise meanwhile.
             let held = Arc::strong_count(&entry.series) > 1;
+            let used = std::mem::take(&mut entry.used) || held || labels.is_empty();
             match entry.seen {
-                Some((seen, since)) if seen == value && !held => now.saturating_duration_since(since) < EXPIRY,
+                Some((seen, since)) if seen == value && !used => now.saturating_duration_since(since) < EXPIRY,
                 _ => {
                     entry.seen = Some((value, now));
                     true

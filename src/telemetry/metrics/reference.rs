@@ -11,7 +11,8 @@ pub fn reference() -> String {
          Scraped from `metrics-address` at `/metrics` and `/stats/prometheus`, as OpenMetrics when `Accept` asks \
          for it and as Prometheus text otherwise. A family without series is left out. A metric has at most \
          `metrics-series` series: what goes beyond is counted in one series whose labels are all `overflow`. A \
-         series that nobody uses and that has not changed for an hour is forgotten.\n\n\
+         series that nobody uses and that has not changed for an hour is forgotten; the sums of a pair of workloads stay as \
+         long as it has a live connection.\n\n\
          `connection_security_policy` is `mutual_tls`, `node_local` (both pods on this node: identities known, \
          nothing encrypted because nothing left the kernel) or `unknown` (plaintext). `response_flags` is `-`, \
          `CERT_REVOKED`, `CONNECT`, `DENY`, `H2_HANDSHAKE_FAILURE`, `IDENTITY_ERROR`, `NETWORK_POLICY` or \

@@ -45,9 +45,14 @@ struct Process {
 impl Metrics {
     /// `version` is told by `istio_build`.
     pub fn new(config: Config, version: &str) -> Self {
+        Self::of_component(config, "culvert", version)
+    }
+
+    /// As [`Self::new`], with the component that `istio_build` tells.
+    pub fn of_component(config: Config, component: &str, version: &str) -> Self {
         let families: Vec<_> = table::ALL.iter().map(|_| Family::new(config.series_budget)).collect();
         let gauge = |index: usize, labels: &[&str]| Gauge::new(families[index].series(&values(labels)));
-        let build = gauge(table::BUILD.0, &["culvert", version]);
+        let build = gauge(table::BUILD.0, &[component, version]);
         build.set(1);
         let process = Process {
             max_files: gauge(table::PROCESS_MAX_FDS.0, &[]),
@@ -88,7 +93,8 @@ impl Metrics {
         self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(source));
     }
 
-    /// Forgets series that nobody holds and that have not changed for an hour. Call it every minute or so.
+    /// Forgets series that nobody holds, that nobody has looked up and that have not changed for an hour. Call it every
+    /// minute or so.
     pub fn sweep(&self, now: Instant) {
         self.shared.families.iter().for_each(|family| family.sweep(now));
     }

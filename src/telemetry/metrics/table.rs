@@ -179,10 +179,32 @@ declare! {
         "Resources of the control plane that could not be taken, by the URL of their type; what was held before stays";
     XDS_STATE_AGE: Gauges Gauge "culvert_xds_state_age_seconds" &[],
         "Seconds since the state was last known to be the control plane's; 0 while connected to it, -1 while there is no state";
+    XDS_CLIENTS: Gauges Gauge "culvert_xds_clients" &[],
+        "Streams of clients of the xDS server that are open now";
+    XDS_NACKS: Counters Counter "culvert_xds_nacks_total" &["type"],
+        "Responses that clients of the xDS server refused, or a part of them";
+    XDS_RESOURCES: Gauges Gauge "culvert_xds_resources" &["type"],
+        "Resources that the xDS server has now";
+    XDS_RESPONSE_BYTES: Counters Counter "culvert_xds_response_bytes_total" &["type"],
+        "Bytes of responses of the xDS server";
+    XDS_RESPONSES: Counters Counter "culvert_xds_responses_total" &["type"],
+        "Responses of the xDS server";
     PROCESS_MAX_FDS: Gauges Gauge "process_max_fds" &[],
         "Files that the process may have open";
     PROCESS_OPEN_FDS: Gauges Gauge "process_open_fds" &[],
         "Files that the process has open";
     PROCESS_RESIDENT_MEMORY: Gauges Gauge "process_resident_memory_bytes" &[],
         "Resident memory of the process in bytes";
+    TOKIO_ALIVE_TASKS: Gauges Gauge "tokio_num_alive_tasks" &[],
+        "Tasks of the data pool that have not ended";
+    TOKIO_QUEUE_DEPTH: Gauges Gauge "tokio_global_queue_depth" &[],
+        "Tasks that wait in the data pool's shared queue";
+    TOKIO_WORKER_BUSY: Counters Counter "tokio_worker_total_busy_duration_seconds_total" &["worker"],
+        "Whole seconds that a worker of the data pool was busy";
+    TOKIO_WORKER_PARKS: Counters Counter "tokio_worker_park_count_total" &["worker"],
+        "Times that a worker of the data pool went to sleep";
+    TOKIO_WORKER_TURNS: Counters Counter "tokio_worker_park_unpark_count_total" &["worker"],
+        "Times that a worker of the data pool went to sleep or woke";
+    TOKIO_WORKERS: Gauges Gauge "tokio_num_workers" &[],
+        "Workers of the data pool";
 }

@@ -74,6 +74,9 @@ pub struct Traffic {
     metrics: Metrics,
     /// Shared with the series of the opened connection.
     labels: Values,
+    /// Held, so that the sums of a pair with a live connection never begin again.
+    _opened: Counter,
+    closed: Counter,
     received: Counter,
     sent: Counter,
     flags: ResponseFlags,
@@ -174,8 +177,10 @@ impl Metrics {
         let (reporter, security) = (labels.reporter.as_str(), labels.security.as_str());
         let opened = self.traffic_series(labels.values());
         opened.1.increment();
-        let labels = opened.0;
+        let (labels, opened) = opened;
         Traffic {
+            _opened: opened,
+            closed: self.counter_of(table::TCP_CLOSED, &labels),
             metrics: self.clone(),
             received: self.counter_of(table::TCP_RECEIVED, &labels),
             sent: self.counter_of(table::TCP_SENT, &labels),
@@ -220,7 +225,7 @@ impl Traffic {
 impl Drop for Traffic {
     fn drop(&mut self) {
         if self.flags == ResponseFlags::None {
-            self.metrics.counter_of(table::TCP_CLOSED, &self.labels).increment();
+            self.closed.increment();
             return;
         }
         let flagged = |(place, value): (usize, &Arc<str>)| match place {

@@ -56,9 +56,13 @@ fn series_expire_when_unchanged_and_unheld() {
     // The room is there again.
     family.series(&values(&["new"]));
     assert_eq!(names(&family), ["held", "new"]);
+    held.add(4);
+    let value = held.value();
+    family.sweep(start + EXPIRY * 20);
+    assert_eq!(Counter::new(family.series(&values(&["held"]))).value(), value, "what is held never begins again");
     drop(held);
-    family.sweep(start + EXPIRY * 2);
-    family.sweep(start + EXPIRY * 4);
+    family.sweep(start + EXPIRY * 20);
+    family.sweep(start + EXPIRY * 22);
     assert!(names(&family).is_empty());
 }
 
@@ -92,4 +96,33 @@ fn forgotten_series_are_gone() {
     family.forget(&values(&["web", "a"]));
     held.set(9);
     assert!(names(&family).is_empty());
+}
+
+/// A gauge that a scrape sets again to what it was is in every scrape.
+#[test]
+fn what_is_looked_up_before_each_sweep_stays() {
+    let (start, family) = (Instant::now(), Family::new(10));
+    for hour in 0..5 {
+        Gauge::new(family.series(&values(&["enrolled"]))).set(3);
+        family.series(&values(&[]));
+        family.sweep(start + EXPIRY * hour);
+        assert_eq!(names(&family), ["", "enrolled"], "{hour}");
+    }
+    family.sweep(start + EXPIRY * 7);
+    assert_eq!(names(&family), [""], "without labels there is one, and it stays");
+}
+
+/// However many series come and go, a scrape has no more than the budget and one.
+#[test]
+fn a_scrape_never_grows_without_end() {
+    let (start, family) = (Instant::now(), Family::new(50));
+    for hour in 0..100 {
+        for pod in 0..200 {
+            Counter::new(family.series(&values(&[&format!("pod-{hour}-{pod}")]))).increment();
+        }
+        family.sweep(start + EXPIRY * 3 * hour);
+        assert!(family.snapshot().len() <= 51);
+    }
+    family.sweep(start + EXPIRY * 400);
+    assert_eq!(names(&family), ["overflow"]);
 }

@@ -30,7 +30,7 @@ fn openmetrics_text() {
     for line in [
         "# TYPE istio_build gauge",
         "istio_build{component=\"culvert\",tag=\"1.2.3\"} 1",
-        "# HELP culvert_refusals Connections refused; policy is empty when none decided.",
+        "# HELP culvert_refusals Connections refused; policy is empty when none decided (unstable).",
         "# TYPE culvert_refusals counter",
         r#"culvert_refusals_total{reporter="destination",reason="policy_denied",policy="web/\"a\"\n"} 3"#,
         "culvert_pods{state=\"enrolled\"} 2",
@@ -86,4 +86,20 @@ fn the_build_and_the_process_never_expire() {
     let text = metrics.render(Exposition::Prometheus);
     assert!(text.contains("istio_build{") && text.contains("process_open_fds "), "{text}");
     assert!(!text.contains("culvert_certificate_renewals"), "{text}");
+}
+
+/// The rule that Istio's own test of the node proxy's scrape has.
+#[test]
+fn help_says_what_is_unstable() {
+    let metrics = Metrics::of_component(Config { series_budget: 10 }, "ztunnel", "1.2.3");
+    metrics.counter(table::CERTIFICATE_RENEWALS, ["ok"]).increment();
+    metrics.gauge(table::TCP_SOCKETS_OPEN, ["source"]).set(1);
+    metrics.gauge(table::TOKIO_WORKERS, []).set(2);
+    let text = metrics.render(Exposition::OpenMetrics);
+    assert!(text.contains("istio_build{component=\"ztunnel\",tag=\"1.2.3\"} 1\n"), "{text}");
+    for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+        let stable = ["istio_build ", "process_", "tokio_"].iter().any(|start| line.starts_with(start));
+        assert_eq!(line.contains("unstable"), !stable, "{line}");
+    }
+    assert!(text.contains("# HELP tokio_num_workers ") && text.contains("# HELP istio_tcp_sockets_open "), "{text}");
 }

@@ -1,0 +1,93 @@
+//! What only ztunnel's environment says, beside the settings.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::secret::{Header, Secret};
+
+/// The node in ztunnel's place.
+#[derive(Clone, Debug, Default)]
+pub struct DropIn {
+    /// The command's arguments after its name, for the dump.
+    pub arguments: Vec<String>,
+    /// This pod, as far as the environment says.
+    pub own: OwnPod,
+    /// Shown to control plane and CA instead of what `token_file` holds.
+    pub token: Option<Secret>,
+    pub xds_headers: Vec<Header>,
+    pub ca_headers: Vec<Header>,
+    /// What the control plane is told of this proxy, beside what it is told of every proxy.
+    pub metadata: BTreeMap<String, Value>,
+    /// `LOCAL_XDS`: the text that `local-xds` would name a file of.
+    pub local_mesh: Option<String>,
+    /// `ISTIO_META_DNS_CAPTURE`: whether names are answered here. [`None`] is ztunnel's default: they are.
+    pub dns_capture: Option<bool>,
+    /// `ISTIO_META_DNS_PROXY_ADDR`: where, inside of each pod.
+    pub dns_address: Option<SocketAddr>,
+    pub crl_file: Option<PathBuf>,
+    /// SO_MARK of our sockets in pods, when it is not the usual one. Only with rules that another agent has laid.
+    pub packet_mark: Option<u32>,
+    /// Beside another proxy on the same pods, listen with SO_REUSEPORT once ready.
+    pub port_reuse: bool,
+    pub keepalive: Keepalive,
+    /// Lines of the access log are written only where the log's levels have `access` at `info`.
+    pub access_log_by_level: bool,
+    /// `ISTIO_META_ISTIO_VERSION`, for the dump.
+    pub istio_version: Option<String>,
+    /// What is set and does not apply, each with its reason.
+    pub unused: Vec<Unused>,
+}
+
+/// The pod that this process runs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnPod {
+    pub name: Option<String>,
+    pub namespace: Option<String>,
+    pub service_account: Option<String>,
+    pub address: Option<IpAddr>,
+}
+
+/// Probes of silent TCP connections, and when they are given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Without it no probe is sent.
+    pub enabled: bool,
+    /// Silence before the first probe.
+    pub idle: Duration,
+    pub interval: Duration,
+    pub probes: u32,
+    /// Unacknowledged data ends a connection after idle + probes × interval (TCP_USER_TIMEOUT).
+    pub user_timeout: bool,
+}
+
+/// A variable that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unused {
+    pub variable: String,
+    pub why: String,
+}
+
+// === impl DropIn ===
+
+impl DropIn {
+    /// One line for the start that names what is set and does not apply.
+    pub fn unused_line(&self) -> Option<String> {
+        let each = self.unused.iter().map(|Unused { variable, why }| format!("{variable} ({why})"));
+        let all = each.collect::<Vec<_>>();
+        (!all.is_empty()).then(|| format!("set for ztunnel and not applied here: {}", all.join("; ")))
+    }
+}
+
+// === impl Keepalive ===
+
+impl Default for Keepalive {
+    /// ztunnel's.
+    fn default() -> Self {
+        let period = Duration::from_secs(180);
+        Self { enabled: true, idle: period, interval: period, probes: 9, user_timeout: false }
+    }
+}

@@ -1,0 +1,94 @@
+//! Processors: Kubernetes' quantities, and how many threads carry connections.
+
+use crate::config::value::BadValue;
+
+/// What is known of processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Processors {
+    /// Those that the process may use, or as many as it was told to count with. At least 1.
+    pub count: usize,
+    /// The container's limit, rounded up.
+    pub limit: Option<usize>,
+    /// What the container asks for, rounded up.
+    pub request: Option<usize>,
+}
+
+/// How many threads were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// As many; 0 is one a processor.
+    Count(usize),
+    /// Of a hundred processors.
+    Percent(usize),
+}
+
+/// More are no use and a mistake.
+const MOST_THREADS: usize = 4096;
+
+/// A quantity of processors (`200m`, `2`, `1.5`, `1e1`, `1k`), rounded up to whole ones.
+pub fn processors(text: &str) -> Result<usize, BadValue> {
+    whole(text).ok_or_else(|| BadValue {
+        text: text.to_owned(),
+        expected: "a quantity of processors: write 2, 1.5 or 200m".to_owned(),
+    })
+}
+
+fn whole(text: &str) -> Option<usize> {
+    let number = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, suffix) = text.split_at(number);
+    let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let good = number.len() <= 20 && !(integer.is_empty() && fraction.is_empty()) && !fraction.contains('.');
+    let digits: u128 = good.then(|| format!("{integer}{fraction}").parse().ok()).flatten()?;
+    let shift = i32::try_from(fraction.len()).ok()?;
+    // Powers of 1024 are exact; those of 10 are an exponent.
+    let (times, exponent) = match suffix {
+        "n" => (1, -9),
+        "u" => (1, -6),
+        "m" => (1, -3),
+        "" => (1, 0),
+        "k" => (1, 3),
+        "M" => (1, 6),
+        "G" => (1, 9),
+        "Ki" => (1_u128 << 10, 0),
+        "Mi" => (1 << 20, 0),
+        "Gi" => (1 << 30, 0),
+        _ => (1, suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?),
+    };
+    let digits = digits.checked_mul(times)?;
+    let exponent = exponent.checked_sub(shift)?;
+    let power = 10_u128.checked_pow(exponent.unsigned_abs())?;
+    let rounded = if exponent < 0 { digits.div_ceil(power) } else { digits.checked_mul(power)? };
+    usize::try_from(rounded).ok()
+}
+
+/// `N`, `N%` of the processors, or 0 for all of them.
+pub fn threads(text: &str) -> Result<Threads, BadValue> {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => plain(percent).filter(|percent| *percent > 0).map(Threads::Percent),
+        None => plain(text).map(Threads::Count),
+    };
+    parsed.ok_or_else(|| BadValue {
+        text: text.to_owned(),
+        expected: "a number of threads: write 2, 50% of the processors, or 0 for one a processor".to_owned(),
+    })
+}
+
+/// How many threads carry connections. `asked` is the variable's, `concurrency` the mesh configuration's; 0 there is one
+/// a processor. Never 0.
+pub fn workers(asked: Option<Threads>, concurrency: Option<u16>, processors: Processors) -> usize {
+    let Processors { count, limit, request } = processors;
+    let request = request.unwrap_or(0);
+    let wanted = match (asked, concurrency, limit) {
+        (Some(Threads::Count(0)), _, _) | (None, Some(0), _) => count,
+        (Some(Threads::Count(asked)), _, _) => asked,
+        (Some(Threads::Percent(percent)), _, _) => count.saturating_mul(percent).div_ceil(100),
+        (None, Some(concurrency), _) => usize::from(concurrency),
+        (None, None, Some(limit)) => limit.max(request),
+        (None, None, None) => count.div_ceil(4).max(request).max(2),
+    };
+    wanted.clamp(1, MOST_THREADS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! The environment as settings.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::proxy_config::{ProxyConfig, Told};
+use super::quantity::{Processors, processors, threads, workers};
+use super::variables::{ALL, Fate};
+use super::{ZtunnelError, duration::duration, levels};
+use crate::config::drop_in::{DropIn, Keepalive, OwnPod, Unused};
+use crate::config::env::Environment;
+use crate::config::raw::{Origin, Underlay};
+use crate::config::secret::{Header, Secret};
+use crate::config::table::{NODE, find};
+use crate::config::value::{self, BadValue, Kind};
+use crate::model::ports;
+
+/// What is asked of the host.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    /// Processors that the process may use.
+    pub processors: usize,
+    /// The text of the mesh configuration's file, when it is there.
+    pub mesh_config: Option<&'a str>,
+    /// Whether a file is there.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+}
+
+/// What the environment says.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// For [`Effective::resolve_over`](crate::config::raw::Effective::resolve_over).
+    pub underlay: Underlay,
+    pub drop_in: DropIn,
+}
+
+const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
+const MODE: &str = "culvert proxy ztunnel";
+
+/// Reads ztunnel's variables. `arguments` are the command's, for the dump.
+pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result<Found, ZtunnelError> {
+    let proxy_config = ProxyConfig::read(host.mesh_config, all.value("PROXY_CONFIG"))?;
+    let mut reading = Reading { all, underlay: Underlay::new(), unused: Vec::new() };
+    let metadata = reading.metadata(&proxy_config);
+    reading.modes()?;
+    reading.plain()?;
+    reading.addresses(&proxy_config)?;
+    reading.pages(&proxy_config)?;
+    reading.threads(&proxy_config, host.processors)?;
+    reading.log();
+    reading.identity(&metadata)?;
+    let token = reading.token(host.exists);
+    let local_mesh = all.value("LOCAL_XDS").filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    if local_mesh.is_some() && reading.underlay.contains_key("local-xds") {
+        return Err(ZtunnelError::Both { one: "LOCAL_XDS", other: "LOCAL_XDS_PATH" });
+    }
+    let meta = |name: &str| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let dns_address = meta("DNS_PROXY_ADDR").map(|text| {
+        let parsed: Result<SocketAddr, _> = text.parse();
+        parsed.map_err(|_| bad("ISTIO_META_DNS_PROXY_ADDR", text, "an address with a port: write 127.0.0.1:15053"))
+    });
+    let drop_in = DropIn {
+        arguments,
+        own: reading.own()?,
+        token,
+        xds_headers: reading.headers("XDS_HEADER_")?,
+        ca_headers: reading.headers("CA_HEADER_")?,
+        local_mesh,
+        dns_capture: meta("DNS_CAPTURE").map(|text| text == "true"),
+        dns_address: dns_address.transpose()?,
+        crl_file: all.value("CRL_PATH").filter(|text| !text.is_empty()).map(Into::into),
+        packet_mark: reading
+            .parsed("PACKET_MARK", "a packet mark: write 1337", |text| text.parse().ok().filter(|mark| *mark != 0))?,
+        port_reuse: reading.bool("INPOD_PORT_REUSE", true)?,
+        keepalive: reading.keepalive()?,
+        access_log_by_level: true,
+        istio_version: meta("ISTIO_VERSION").map(str::to_owned),
+        unused: reading.unused,
+        metadata,
+    };
+    Ok(Found { underlay: reading.underlay, drop_in })
+}
+
+struct Reading<'a> {
+    all: &'a Environment,
+    underlay: Underlay,
+    unused: Vec<Unused>,
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    fn put(&mut self, key: &'static str, text: impl Display, origin: Origin) {
+        self.underlay.insert(key, (text.to_string(), origin));
+    }
+
+    fn from(&mut self, key: &'static str, text: impl Display, variable: &str) {
+        self.put(key, text, Origin::Environment(variable.to_owned()));
+    }
+
+    fn bool(&self, variable: &'static str, default: bool) -> Result<bool, ZtunnelError> {
+        self.parsed(variable, "true or false", |text| text.parse().ok()).map(|value| value.unwrap_or(default))
+    }
+
+    fn duration(&self, variable: &'static str) -> Result<Option<Duration>, ZtunnelError> {
+        let read = |text| duration(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
+        self.all.value(variable).map(read).transpose()
+    }
+
+    fn parsed<T>(
+        &self,
+        variable: &'static str,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, ZtunnelError> {
+        let read = |text: &str| parse(text).ok_or_else(|| bad(variable, text, expected));
+        self.all.value(variable).map(read).transpose()
+    }
+
+    /// The modes that there are not, and what is named.
+    fn modes(&mut self) -> Result<(), ZtunnelError> {
+        let unable = |variable, value: &str, why| Err(ZtunnelError::Unable { variable, value: value.to_owned(), why });
+        if !self.bool("ENABLE_PROXY", true)? {
+            return unable("ENABLE_PROXY", "false", "names are answered beside the proxy and not without it");
+        }
+        match self.all.value("PROXY_MODE") {
+            None | Some("" | "shared") => {}
+            Some("dedicated") => {
+                return unable("PROXY_MODE", "dedicated", "one process serves all pods of its node; write shared");
+            }
+            Some(other) => return Err(bad("PROXY_MODE", other, "shared or dedicated")),
+        }
+        for variable in ALL {
+            let Some(text) = self.all.value(variable.name) else { continue };
+            let why = match variable.fate {
+                Fate::Always { value, why } if text != value => why,
+                Fate::Unused(why) if !text.is_empty() => why,
+                _ => continue,
+            };
+            self.unused.push(Unused { variable: variable.name.to_owned(), why: why.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Variables that are a setting's, each read by its own grammar.
+    fn plain(&mut self) -> Result<(), ZtunnelError> {
+        for variable in ALL {
+            let (Fate::Setting(key), Some(text)) = (variable.fate, self.all.value(variable.name)) else { continue };
+            let Some(setting) = find(NODE, key) else { continue };
+            let text = match setting.kind {
+                Kind::Duration | Kind::Period => {
+                    let read = duration(text);
+                    let read =
+                        read.map_err(|source| ZtunnelError::BadValue { origin: origin(variable.name), source })?;
+                    humantime::format_duration(read).to_string()
+                }
+                // As with ztunnel, a variable that is set to nothing is as one that is not set.
+                Kind::Name | Kind::Roots if text.is_empty() => continue,
+                _ => text.to_owned(),
+            };
+            if text.is_empty() && key != "network" && key != "zds-socket" {
+                continue;
+            }
+            self.from(setting.key, text, variable.name);
+        }
+        if self.all.value("CONNECTION_TERMINATION_DEADLINE").is_none() {
+            let whole = |text: &str| text.parse::<u64>().ok();
+            let grace = self.parsed("TERMINATION_GRACE_PERIOD_SECONDS", "a number of seconds", whole)?;
+            if let Some(grace) = grace {
+                let deadline = if grace > 10 { grace - 5 } else { grace.saturating_sub(1).max(1) };
+                self.from("drain-deadline", format!("{deadline}s"), "TERMINATION_GRACE_PERIOD_SECONDS");
+            }
+        }
+        let mode = |text: &str| (text.to_owned(), Origin::Mode(MODE));
+        for (key, text) in [
+            ("zds-socket", "/var/run/ztunnel/ztunnel.sock"),
+            ("redirect-backend", "agent"),
+            ("same-node-lane", "false"),
+            ("xds-roots", "./var/run/secrets/istio/root-cert.pem"),
+            ("ca-roots", "./var/run/secrets/istio/root-cert.pem"),
+        ] {
+            self.underlay.entry(key).or_insert_with(|| mode(text));
+        }
+        let node = self.all.value("CULVERT_NODE").is_some() || self.underlay.contains_key("node");
+        // A file of settings may name it too.
+        if !node && self.all.value("CULVERT_CONFIG").is_none() { Err(ZtunnelError::NoNode) } else { Ok(()) }
+    }
+
+    fn addresses(&mut self, proxy_config: &ProxyConfig) -> Result<(), ZtunnelError> {
+        let kubernetes = self.all.value("KUBERNETES_SERVICE_HOST").is_some();
+        let usual = if kubernetes { "https://istiod.istio-system.svc:15012" } else { "https://localhost:15012" };
+        let discovery = proxy_config.discovery_address.clone();
+        for (variable, key, told) in [("XDS_ADDRESS", "xds-address", discovery), ("CA_ADDRESS", "ca-address", None)] {
+            let (text, origin) = match (self.all.value(variable), told) {
+                (Some(text), _) => (text.to_owned(), origin(variable)),
+                (None, Some((text, origin))) => (text, origin),
+                (None, None) => (usual.to_owned(), Origin::Mode(MODE)),
+            };
+            if !text.is_empty() {
+                value::endpoint(&text).map_err(|source| ZtunnelError::BadValue { origin: origin.clone(), source })?;
+            }
+            self.put(key, text, origin);
+        }
+        for (variable, key) in [("ALT_XDS_HOSTNAME", "xds-server-name"), ("ALT_CA_HOSTNAME", "ca-server-name")] {
+            if let Some(name) = self.all.value(variable) {
+                self.from(key, name.to_owned(), variable);
+            }
+        }
+        Ok(())
+    }
+
+    fn pages(&mut self, proxy_config: &ProxyConfig) -> Result<(), ZtunnelError> {
+        let ipv6 = self.bool("IPV6_ENABLED", true)?;
+        let every = if ipv6 { "[::]" } else { "0.0.0.0" };
+        self.from("ipv6", if ipv6 { "auto" } else { "false" }, "IPV6_ENABLED");
+        let at = |told: &Told<u16>, port| told.clone().unwrap_or((port, Origin::Mode(MODE)));
+        let (port, origin) = at(&proxy_config.admin_port, ports::ADMIN);
+        self.put("admin-address", format!("127.0.0.1:{port}"), origin);
+        let (port, origin) = at(&proxy_config.stats_port, ports::METRICS);
+        self.put("metrics-address", format!("{every}:{port}"), origin);
+        self.put("ready-address", format!("{every}:{}", ports::READY), Origin::Mode(MODE));
+        Ok(())
+    }
+
+    fn threads(&mut self, proxy_config: &ProxyConfig, count: usize) -> Result<(), ZtunnelError> {
+        let quantity = |variable: &'static str| {
+            let read =
+                |text| processors(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
+            self.all.value(variable).filter(|text| !text.is_empty()).map(read).transpose()
+        };
+        let processors = Processors {
+            count: quantity("ZTUNNEL_CPU_LIMIT")?.filter(|count| *count > 0).unwrap_or(count),
+            limit: quantity("ZTUNNEL_RESOURCE_CPU_LIMIT")?,
+            request: quantity("ZTUNNEL_RESOURCE_CPU_REQUEST")?,
+        };
+        let variable = "ZTUNNEL_WORKER_THREADS";
+        let read = |text| threads(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
+        let asked = self.all.value(variable).filter(|text| !text.is_empty()).map(read).transpose()?;
+        let concurrency = proxy_config.concurrency.as_ref();
+        let from = match (asked, concurrency) {
+            (Some(_), _) => origin(variable),
+            (None, Some((_, origin))) => origin.clone(),
+            (None, None) => Origin::Mode(MODE),
+        };
+        self.put("data-threads", workers(asked, concurrency.map(|(threads, _)| *threads), processors), from);
+        Ok(())
+    }
+
+    fn log(&mut self) {
+        if let Some(text) = self.all.value("RUST_LOG").filter(|text| !text.is_empty()) {
+            self.from("log-level", levels::levels(text), "RUST_LOG");
+        }
+        if let Some(format) = self.all.value("LOG_FORMAT") {
+            self.from("log-format", if format == "json" { "json" } else { "text" }, "LOG_FORMAT");
+        }
+    }
+
+    fn identity(&mut self, metadata: &BTreeMap<String, Value>) -> Result<(), ZtunnelError> {
+        let meta = metadata.get("CLUSTER_ID").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let plain = self.all.value("CLUSTER_ID").filter(|text| !text.is_empty());
+        if let Some((variable, text)) =
+            meta.map(|text| ("ISTIO_META_CLUSTER_ID", text)).or_else(|| plain.map(|text| ("CLUSTER_ID", text)))
+        {
+            self.from("cluster", text, variable);
+        }
+        Ok(())
+    }
+
+    fn own(&self) -> Result<OwnPod, ZtunnelError> {
+        let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
+        let address = match text("INSTANCE_IP") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| bad("INSTANCE_IP", &text, "an IP address"))?),
+        };
+        Ok(OwnPod {
+            name: text("POD_NAME"),
+            namespace: text("POD_NAMESPACE"),
+            service_account: text("SERVICE_ACCOUNT"),
+            address,
+        })
+    }
+
+    /// Answers a token that is no file; else sets where the file is.
+    fn token(&mut self, exists: &dyn Fn(&Path) -> bool) -> Option<Secret> {
+        let told = self.all.value("AUTH_TOKEN").filter(|text| !text.is_empty());
+        match told {
+            Some(path) if exists(Path::new(path)) => self.from("token-file", path, "AUTH_TOKEN"),
+            None if exists(Path::new(DEFAULT_TOKEN)) => self.put("token-file", DEFAULT_TOKEN, Origin::Mode(MODE)),
+            None => self.put("token-file", "", Origin::Mode(MODE)),
+            Some(token) => {
+                self.from("token-file", "", "AUTH_TOKEN");
+                return Some(Secret::new(token));
+            }
+        }
+        None
+    }
+
+    fn headers(&self, prefix: &'static str) -> Result<Vec<Header>, ZtunnelError> {
+        let header = |(rest, value): (&str, &str)| {
+            let name: HeaderName = rest.to_ascii_lowercase().parse().ok()?;
+            let printable =
+                value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && HeaderValue::from_str(value).is_ok();
+            printable.then(|| Header { name, value: Secret::new(value) })
+        };
+        let all = self.all.prefixed(prefix).map(|(rest, value)| {
+            header((rest, value)).ok_or_else(|| ZtunnelError::Header { variable: format!("{prefix}{rest}") })
+        });
+        all.collect()
+    }
+
+    fn keepalive(&self) -> Result<Keepalive, ZtunnelError> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let usual = Keepalive::default();
+        let positive = |variable: &'static str, usual: Duration| match self.duration(variable)? {
+            // The kernel counts in whole seconds and takes 1 to 32767 (tcp(7)).
+            Some(given) if given < SECOND || given > SECOND * 32_767 => {
+                Err(bad(variable, self.all.value(variable).unwrap_or_default(), "a duration from 1s to 9h"))
+            }
+            given => Ok(given.unwrap_or(usual)),
+        };
+        // The kernel's largest (TCP_KEEPCNT, tcp(7)).
+        let probes = |text: &str| text.parse().ok().filter(|probes| (1..=127).contains(probes));
+        Ok(Keepalive {
+            enabled: self.bool("KEEPALIVE_ENABLED", usual.enabled)?,
+            idle: positive("KEEPALIVE_TIME", usual.idle)?,
+            interval: positive("KEEPALIVE_INTERVAL", usual.interval)?,
+            probes: self.parsed("KEEPALIVE_RETRIES", "a number from 1 to 127", probes)?.unwrap_or(usual.probes),
+            user_timeout: self.bool("USER_TIMEOUT_ENABLED", usual.user_timeout)?,
+        })
+    }
+
+    /// Metadata for the control plane: the mesh configuration's, and the variables over it.
+    fn metadata(&mut self, proxy_config: &ProxyConfig) -> BTreeMap<String, Value> {
+        const META: &str = "ISTIO_META_";
+        const JSON: &str = "ISTIO_METAJSON_";
+        let told = proxy_config.metadata.iter();
+        let mut all: BTreeMap<String, Value> = told
+            .map(|(name, value)| (name.strip_prefix(META).unwrap_or(name).to_owned(), value.clone().into()))
+            .collect();
+        all.extend(self.all.prefixed(META).map(|(name, value)| (name.to_owned(), value.into())));
+        for (name, text) in self.all.prefixed(JSON) {
+            match serde_json::from_str(text) {
+                Ok(value) => drop(all.insert(name.to_owned(), value)),
+                Err(_) => {
+                    let why = "it is not JSON and the control plane is not told of it".to_owned();
+                    self.unused.push(Unused { variable: format!("{JSON}{name}"), why });
+                }
+            }
+        }
+        all
+    }
+}
+
+fn origin(variable: &str) -> Origin {
+    Origin::Environment(variable.to_owned())
+}
+
+fn bad(variable: &str, text: &str, expected: &str) -> ZtunnelError {
+    let source = BadValue { text: text.to_owned(), expected: expected.to_owned() };
+    ZtunnelError::BadValue { origin: origin(variable), source }
+}
+
+#[cfg(test)]
+mod tests;
