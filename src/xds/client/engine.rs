@@ -45,6 +45,8 @@ pub(super) struct Traces {
     pub(super) outbox: Vec<Request>,
     /// It has brought something that was taken.
     pub(super) delivered: bool,
+    /// A response is half taken.
+    taking: bool,
     next_mark: Option<Instant>,
     lines: Budget,
     left_unsaid: usize,
@@ -55,7 +57,7 @@ pub(super) struct Traces {
 impl Default for Traces {
     fn default() -> Self {
         let lines = Budget::new(LINES.0, LINES.1);
-        Self { outbox: Vec::new(), delivered: false, next_mark: None, lines, left_unsaid: 0 }
+        Self { outbox: Vec::new(), delivered: false, taking: false, next_mark: None, lines, left_unsaid: 0 }
     }
 }
 
@@ -81,6 +83,7 @@ impl<S: Sink> Engine<S> {
     pub(super) async fn receive(&mut self, response: Envelope) {
         let bytes = response.encoded_len();
         self.observer.message(Kind::of(&response.type_url).map_or("unknown", Kind::url), bytes);
+        self.traces.taking = true;
         let mut intake = self.protocol.begin(response);
         while self.protocol.take(&mut intake, SLICE, &mut |record| self.pieces.record(record)) {
             if let Some(part) = self.protocol.part(&mut intake) {
@@ -90,6 +93,7 @@ impl<S: Sink> Engine<S> {
         }
         let now = Instant::now();
         let taken = self.protocol.finish(intake, now, &mut |record| self.pieces.record(record));
+        self.traces.taking = false;
         self.pieces.flush();
         let Taken { kind, accepted, update, answers, refused, left_out, requests } = taken;
         self.apply(update);
@@ -147,7 +151,7 @@ impl<S: Sink> Engine<S> {
             let status = self.status.borrow();
             status.connected_since.is_some() && status.synced()
         };
-        if complete && self.traces.delivered {
+        if complete && self.traces.delivered && !self.traces.taking {
             let now = SystemTime::now();
             self.pieces.mark(now);
             self.status.send_modify(|status| status.as_of = Some(now));
@@ -160,7 +164,7 @@ impl<S: Sink> Engine<S> {
         match self.protocol.demand(&key, deadline, ticket) {
             Asked::Held(ticket) => tell(ticket, Ok(Answer::Found)),
             Asked::TooMany(ticket) => tell(ticket, Err(DemandError::TooMany)),
-            Asked::Waits(request) => self.traces.outbox.extend(request),
+            Asked::Waits(request) => self.traces.outbox.extend(request.map(|request| *request)),
         }
     }
 
@@ -174,6 +178,7 @@ impl<S: Sink> Engine<S> {
         }
         self.traces.outbox.extend(requests);
         if self.traces.next_mark.is_some_and(|at| at <= now) {
+            self.traces.next_mark = None;
             self.mark();
         }
     }

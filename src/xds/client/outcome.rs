@@ -35,7 +35,7 @@ pub(super) enum Asked<T> {
     Held(T),
     TooMany(T),
     /// The ticket is kept; a request goes out if this is the first for its key and there is a stream.
-    Waits(Option<Request>),
+    Waits(Option<Box<Request>>),
 }
 
 /// A change of what is held, for whoever keeps it. Without a value it is a removal.

@@ -238,7 +238,7 @@ impl<T> Protocol<T> {
         match self.book.add(key, deadline, ticket) {
             Err(ticket) => Asked::TooMany(ticket),
             Ok(first) if first && self.connected => {
-                Asked::Waits(subscribe(std::iter::once(&key.shared())).into_iter().next())
+                Asked::Waits(subscribe(std::iter::once(&key.shared())).into_iter().next().map(Box::new))
             }
             Ok(_) => Asked::Waits(None),
         }

@@ -2,6 +2,7 @@ mod demands;
 mod kept;
 mod storms;
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 
 use super::super::demand::{Answer, Key};
@@ -38,13 +39,18 @@ fn scene(on_demand: bool, keep: Option<Keep>) -> Scene {
 }
 
 /// Runs the client while the test lasts, and waits for its end.
-async fn play(client: Client<Plane, Mesh>, test: impl Future<Output = ()>) {
-    let stop = CancellationToken::new();
-    let test = async {
-        test.await;
-        stop.cancel();
-    };
-    tokio::join!(client.run(stop.clone()), test);
+fn play<'a>(
+    client: Client<Plane, Mesh>,
+    test: impl Future<Output = ()> + 'a,
+) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    Box::pin(async move {
+        let stop = CancellationToken::new();
+        let test = async {
+            test.await;
+            stop.cancel();
+        };
+        tokio::join!(client.run(stop.clone()), test);
+    })
 }
 
 /// Takes the two first requests of a stream and answers them.

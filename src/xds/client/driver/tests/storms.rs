@@ -52,7 +52,7 @@ async fn a_server_that_hangs_up_at_once() {
             drop(stream);
         }
     };
-    grows(&waits(scene(false, None), hang_up).await);
+    grows(&Box::pin(waits(scene(false, None), hang_up)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +65,7 @@ async fn a_server_that_answers_and_hangs_up() {
             drop(stream);
         }
     };
-    grows(&waits(scene(false, None), answer).await);
+    grows(&Box::pin(waits(scene(false, None), answer)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +102,7 @@ async fn a_server_that_says_nothing_is_given_up() {
             open.push(stream);
         }
     };
-    let waits = waits(scene(false, None), silent).await;
+    let waits = Box::pin(waits(scene(false, None), silent)).await;
     let seconds: Vec<_> = waits.iter().map(Duration::as_secs).collect();
     assert_eq!(seconds, [60, 120, 240, 480, 600, 600, 600, 600]);
 }
