@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -29,6 +30,9 @@ pub struct Announced {
     statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
     wanted: watch::Sender<Arc<Wanted>>,
 }
+
+/// What a withdrawal takes at the most: last words to peers, then the cut.
+const VACATES_WITHIN: Duration = Duration::from_secs(2);
 
 // === impl Announced ===
 
@@ -75,9 +79,17 @@ impl Announced {
         Ok(Err(pod))
     }
 
+    /// Another pod holds the namespace and is not to stay there.
+    fn is_vacating(&self, statuses: &[PodStatus], uid: &str, netns: &Netns) -> bool {
+        let asked = Some(PodNetns::Handle(netns.clone()));
+        let pods = self.lock();
+        let stays = |holder: &Pod| pods.get(&holder.uid).is_some_and(|wanted| wanted.netns == asked);
+        statuses.iter().any(|held| *held.pod.uid != *uid && held.pod.netns == asked && !stays(&held.pod))
+    }
+
     /// How the newest step for exactly this announcement ended; `None` while it is under way.
     fn outcome(&self, pod: &Arc<Pod>) -> Option<Result<(), String>> {
-        let statuses = self.statuses.borrow();
+        let statuses = Arc::clone(&self.statuses.borrow());
         let status = statuses.iter().find(|status| Arc::ptr_eq(&status.pod, pod)).filter(|status| status.settled)?;
         match &status.state {
             State::Enrolled => Some(Ok(())),
@@ -103,6 +115,16 @@ impl Pods for Announced {
         let admitted = tokio::task::spawn_blocking(move || admits(&asked)).await;
         admitted.map_err(|_| "a step was cut off".to_owned())??;
         let mut statuses = self.statuses.clone();
+        // A pod that is on its way out of this namespace needs a moment; one that stays has the other refused.
+        let vacated = async {
+            loop {
+                let now = Arc::clone(&statuses.borrow_and_update());
+                if !self.is_vacating(&now, &uid, &netns) || statuses.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        drop(tokio::time::timeout(VACATES_WITHIN, vacated).await);
         let Err(pod) = self.want(uid, who, netns)? else { return Ok(()) };
         loop {
             statuses.mark_unchanged();

@@ -98,6 +98,12 @@ impl Departed {
         self.newest_last.push_back(left);
     }
 
+    /// Forgets pods of which `stands` says that the mesh's record is no longer theirs: it has moved on, and what it says
+    /// now of that name is about another pod, also where the address is the same again.
+    pub fn forget_unless(&mut self, stands: impl Fn(&NamespacedName, &[IpAddr]) -> bool) {
+        self.newest_last.retain(|left| stands(&left.key, &left.addresses));
+    }
+
     /// What the predecessors of this pod had; not what it had itself.
     pub fn before(&self, key: &NamespacedName, uid: &str) -> Vec<IpAddr> {
         let before = self.newest_last.iter().filter(|left| left.key == *key && *left.uid != *uid);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -69,19 +69,32 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// What the agent may take to read an answer; its own deadline is the same.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 
+/// A conversation that was at least this long was a good one.
+const LIVED: Duration = Duration::from_secs(1);
+
+// === impl End ===
+
+impl End {
+    /// The agent has gone, and did nothing wrong before.
+    const fn is_orderly(&self) -> bool {
+        matches!(self, Self::Closed | Self::Send(_) | Self::Receive(PacketError::System(_)))
+    }
+}
+
 /// Talks to the agent until `stop`. `random` gives numbers in 0.0..1.0.
 pub async fn run<P: Pods>(config: Config, pods: Arc<P>, random: impl Fn() -> f64, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut said = String::new();
     loop {
-        let mut session = Session::default();
+        let (mut session, began) = (Session::default(), Instant::now());
         let end = tokio::select! {
             () = stop.cancelled() => return,
             end = converse(&config, &*pods, &mut session) => end,
         };
         let text = chain(&end);
         pods.lost(&text);
-        if session.is_following() && !matches!(end, End::Violation(_)) {
+        // An agent that lived and went is back soon; one that goes wrong each time is asked ever more slowly.
+        if session.is_following() && end.is_orderly() && began.elapsed() >= LIVED {
             backoff.reset();
             said.clear();
         }
@@ -137,6 +150,7 @@ async fn attend<P: Pods>(socket: &SeqPacket, pods: &P, session: &mut Session) ->
 async fn perform<P: Pods>(step: Step, pods: &P) -> Result<(), String> {
     match step {
         Step::Add { uid, who, netns } => {
+            // A uid is short and has no character that a log could trip over.
             let who = who.map_err(|bad| format!("pod {uid}: {bad}"))?;
             let named = format!("pod {}/{}", who.namespace, who.name);
             tracing::debug!(pod = %named, %uid, "announced");

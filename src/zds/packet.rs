@@ -50,6 +50,8 @@ pub enum BadPacket {
     NoSingleNamespace { found: usize },
     #[error("a packet that adds no pod brings {found} descriptors")]
     Descriptors { found: usize },
+    #[error("a packet names a pod by a uid that is empty, longer than {LONGEST_UID} bytes, or not of printable ASCII")]
+    Uid,
 }
 
 /// A pod that cannot be served for what is said of it: the agent's fault.
@@ -93,19 +95,18 @@ pub fn request(bytes: &[u8], mut descriptors: Vec<OwnedFd>) -> Result<Request, B
             let (Some(netns), true) = (descriptors.pop(), descriptors.is_empty()) else {
                 return Err(BadPacket::NoSingleNamespace { found });
             };
-            let who = checked_uid(&add.uid).and_then(|()| who(add.workload_info));
-            return Ok(Request::Add { uid: add.uid.into(), who, netns });
+            return Ok(Request::Add { uid: uid(add.uid)?, who: who(add.workload_info), netns });
         }
-        WorkloadRequestPayload::Del(del) => Request::Del { uid: del.uid.into() },
-        WorkloadRequestPayload::Keep(keep) => Request::Keep { uid: keep.uid.into() },
+        WorkloadRequestPayload::Del(del) => Request::Del { uid: uid(del.uid)? },
+        WorkloadRequestPayload::Keep(keep) => Request::Keep { uid: uid(keep.uid)? },
         WorkloadRequestPayload::SnapshotSent(_) => Request::SnapshotSent,
     };
     if found == 0 { Ok(request) } else { Err(BadPacket::Descriptors { found }) }
 }
 
-fn checked_uid(uid: &str) -> Result<(), BadPod> {
+fn uid(uid: String) -> Result<Arc<str>, BadPacket> {
     let is_good = !uid.is_empty() && uid.len() <= LONGEST_UID && uid.bytes().all(|b| b.is_ascii_graphic());
-    if is_good { Ok(()) } else { Err(BadPod::Part("uid")) }
+    if is_good { Ok(uid.into()) } else { Err(BadPacket::Uid) }
 }
 
 fn who(info: Option<WorkloadInfo>) -> Result<Who, BadPod> {

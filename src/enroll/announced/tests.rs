@@ -1,7 +1,5 @@
 //! The agent's pods through the real manager, over a simulated plane, with paused time.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +197,25 @@ async fn a_pod_that_is_found_in_anothers_namespace_is_withdrawn_and_tried_anew()
     *node.plane.fails.lock().unwrap() = 1;
     assert_eq!(node.after(Duration::from_millis(5_100)).await, ["enrol u1 as sa", "remove u1", "enrol u1 as sa"]);
     assert!(matches!(node.state("u1"), Some(State::Failed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_pod_of_a_namespace_waits_until_the_one_before_has_left() {
+    let Some([one, other]) = namespaces() else { return };
+    let node = Node::start();
+    assert_eq!(node.add("u1", "sa", &one).await, Ok(()));
+    node.announced.del("u1");
+    assert_eq!(node.add("u2", "sa", &one).await, Ok(()));
+    assert_eq!(node.after(SHORT).await, ["enrol u1 as sa", "remove u1", "enrol u2 as sa"]);
+    // Moved elsewhere under its own uid.
+    let asked = Instant::now();
+    assert_eq!(node.add("u2", "sa", &other).await, Ok(()));
+    assert_eq!(node.add("u3", "sa", &one).await, Ok(()));
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    // One that stays is not waited for: the plane refuses the claim.
+    let asked = Instant::now();
+    drop(node.add("u4", "sa", &one).await);
+    assert!(asked.elapsed() < Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]

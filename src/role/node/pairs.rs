@@ -153,6 +153,10 @@ impl Pairs {
         let mut records = lock(&self.records);
         if records.0 != view.version() {
             *records = (view.version(), Arc::new(self.place.records(&view)));
+            let stands = |key: &NamespacedName, addresses: &[IpAddr]| {
+                records.1.get(key).is_some_and(|record| record.addresses.iter().all(|ip| addresses.contains(ip)))
+            };
+            lock(&self.departed).forget_unless(stands);
         }
         Arc::clone(&records.1)
     }

@@ -24,3 +24,19 @@ fn work_runs_inside_and_a_panic_harms_nobody_else() {
         assert_eq!(own.run(|| 7).unwrap(), 7);
     }
 }
+
+#[test]
+fn a_descriptor_is_a_namespace_or_refused_and_a_new_one_is_not_the_first() {
+    if !crate::sys::kernel_tests::may_run("a namespace from a descriptor") {
+        return;
+    }
+    let fresh = Netns::fresh().unwrap();
+    let sent = Netns::from_descriptor(fresh.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!(sent.id(), fresh.id());
+    assert_eq!(sent.path().to_str().unwrap(), format!("net:[{}]", fresh.id().inode));
+    assert!(!sent.is_initial().unwrap());
+    for other in ["/proc/self/ns/mnt", "/dev/null"] {
+        let error = Netns::from_descriptor(File::open(other).unwrap().into()).unwrap_err();
+        assert!(matches!(error, NetnsError::NotANamespace { .. }), "{other}");
+    }
+}

@@ -179,7 +179,10 @@ async fn an_agent_that_breaks_the_protocol_each_time_is_asked_ever_more_slowly()
         let proxy = agent.accept().await;
         waits.push(began.elapsed());
         assert_eq!(proxy.snapshot_sent().await, "");
-        proxy.tell(&[0xff], &[]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // A packet that is too long is as bad as one that cannot be read.
+        let long = vec![0; crate::sys::seqpacket::LONGEST + 1];
+        proxy.tell(if waits.len() % 2 == 0 { &[0xff] } else { &long }, &[]);
         while proxy.answer().await.is_some() {}
     }
     assert!(waits.last().unwrap() > &Duration::from_secs(10), "{waits:?}");
@@ -197,6 +200,7 @@ async fn an_agent_that_goes_is_found_again_when_it_comes_back() {
     let proxy = agent.accept().await;
     assert!(began.elapsed() <= Duration::from_secs(15));
     assert_eq!(proxy.snapshot_sent().await, "");
+    tokio::time::sleep(Duration::from_secs(2)).await;
     drop((proxy, agent));
     let agent = bed.agent();
     let began = Instant::now();

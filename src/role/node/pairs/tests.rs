@@ -57,9 +57,15 @@ fn only_the_record_of_this_nodes_pod_speaks_of_it() {
 
     let other = Pod { uid: "u0".into(), ..pod() };
     writer.replace(State { workloads: vec![workload("c//Pod/shop/cart", "a", "c", "10.0.0.2")], ..State::default() });
+    assert_eq!(pairs.judge(&pod(), &inside, &[]).pairing, Foreign);
     pairs.departed(&other, &["10.0.0.2".parse().unwrap()]);
     let judged = pairs.judge(&pod(), &inside, &[]);
     assert_eq!(judged.pairing, Unproven, "it is the record of the pod before it");
+    // The mesh has heard that it is gone, and gives the same address again: now it speaks of this one.
+    writer.replace(State::default());
+    assert_eq!(pairs.judge(&pod(), &inside, &[]).pairing, Unproven);
+    writer.replace(State { workloads: vec![workload("c//Pod/shop/cart", "a", "c", "10.0.0.2")], ..State::default() });
+    assert_eq!(pairs.judge(&pod(), &inside, &[]).pairing, Foreign);
     assert!(is_other(&judged.record, "cluster.local") && !is_other(&judged.record, "mesh.example"));
 }
 
