@@ -62,16 +62,19 @@ spec:
   endpoints: [{address: 10.88.1.200}]
 ";
 
+/// Messages, each with its sender.
+type Heard = Vec<(SocketAddr, Vec<u8>)>;
+
 /// A name server at an address; it answers until it is dropped, and keeps what it heard and from whom.
 struct Server {
-    heard: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    heard: Arc<Mutex<Heard>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Server {
     fn start(netns: &Netns, at: SocketAddr, last: u8) -> Self {
-        let (heard, stop) = (Arc::<Mutex<Vec<(SocketAddr, Vec<u8>)>>>::default(), Arc::<AtomicBool>::default());
+        let (heard, stop) = (Arc::<Mutex<Heard>>::default(), Arc::<AtomicBool>::default());
         let (udp, tcp) = netns.run(move || (UdpSocket::bind(at).unwrap(), socket::listen(at).unwrap())).unwrap();
         udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let (of, ends) = (Arc::clone(&heard), Arc::clone(&stop));
@@ -105,7 +108,7 @@ impl Server {
         Self { heard, stop, threads: vec![datagrams, streams] }
     }
 
-    fn heard(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn heard(&self) -> Heard {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 }
@@ -155,7 +158,8 @@ fn by_udp(netns: &Netns, server: SocketAddr, message: &[u8], patience: Duration)
 }
 
 async fn by_tcp(netns: &Netns, server: SocketAddr, message: &[u8]) -> Vec<u8> {
-    let mut stream = plain_tcp::connect(netns, server, PATIENCE).await.unwrap();
+    let socket = plain_tcp::unconnected(netns, server).await.unwrap();
+    let mut stream = tokio::time::timeout(PATIENCE, socket.connect(server)).await.unwrap().unwrap();
     stream.write_all(&[&(message.len() as u16).to_be_bytes()[..], message].concat()).await.unwrap();
     let length = tokio::time::timeout(PATIENCE, stream.read_u16()).await.unwrap().unwrap();
     let mut bytes = vec![0; length.into()];
@@ -231,7 +235,7 @@ async fn resolves(bed: &mut Bed, backend: &str) {
     let labels = [("request_query_type", "A"), ("source_canonical_service", "client")];
     let counted = async |name| bed.metric("node-a", name, &labels).await;
     assert!(counted("istio_dns_requests_total").await >= 20.0);
-    assert_eq!(counted("istio_dns_upstream_request_duration_seconds_count").await, 4.0);
+    assert_eq!(counted("istio_dns_upstream_request_duration_seconds_count").await, 8.0);
     assert_eq!(counted("istio_dns_upstream_failures_total").await, 0.0);
 
     // Closed without the daemon.
