@@ -29,13 +29,16 @@ use crate::sys::socket;
 use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::random_bytes;
 
-/// Questions of a pod that wait for a name server at once: each has a socket, and for a moment 64 KiB. At 5 ms an answer
-/// that is 50,000 a second.
+/// Questions of a pod that wait for a name server at once: each has a socket, its own bytes (64 KiB at most, mostly fifty),
+/// and for a moment as many of the answer. At 5 ms an answer that is 50,000 a second.
 pub(super) const QUESTIONS: usize = 256;
 /// TCP connections of a pod; each may hold 128 KiB.
 const CONNECTIONS: usize = 64;
 /// Two listeners, and the same for IPv6.
 const LISTENERS: usize = 4;
+
+/// What answers that are on their way may still take when a pod closes.
+const LAST: Duration = Duration::from_millis(200);
 
 /// Settings of all pods' proxies.
 #[derive(Clone, Debug)]
@@ -206,11 +209,12 @@ impl PodDns {
         served.map_err(|full: Full| io::Error::other(full))
     }
 
-    /// Ends everything at once: what waits for an answer waits for nothing more. When it returns, the pod's ports are free.
+    /// Takes no more questions, leaves those that wait a moment for their answers, and cuts the rest. When it returns, the
+    /// pod's ports are free.
     pub async fn close(&self) {
         let Inner { listening, questions, connections, .. } = &*self.inner;
         for tasks in [listening, connections, questions] {
-            tasks.drain(Duration::ZERO).await;
+            tasks.drain(LAST).await;
         }
     }
 }

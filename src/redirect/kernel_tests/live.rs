@@ -1,16 +1,18 @@
 //! Connections through the rules: what is captured, what is left alone, what lives on.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol as IpProtocol, Socket, Type};
 
 use super::lab::{
     CLIENT, FAR, POD, accept, dial, dial_spoofed, families, lab, listen, original, pod_addresses, redirectors, talk, to,
 };
-use crate::redirect::plan::{Plan, PlanInput, plan};
-use crate::sys::netlink::{NetlinkSocket, Protocol};
+use crate::redirect::plan::{DAEMON_MARK, Plan, PlanInput, plan};
+use crate::sys::netlink::{NetlinkSocket, Protocol, conntrack};
+use crate::sys::netns::Netns;
 use crate::sys::sock_diag;
 
 fn default_plan() -> Plan {
@@ -211,6 +213,63 @@ fn a_dial_with_the_clients_address_and_port_is_another_connection() {
             talk(&client, &captured);
         }
     }
+}
+
+/// Connection tracking knows the pod's port from the redirected question, and would send the daemon's own to the daemon.
+#[test]
+fn a_question_from_a_port_that_the_pod_asked_from_reaches_the_server() {
+    for redirector in redirectors() {
+        let Some(lab) = lab() else { return };
+        let addresses = pod_addresses();
+        let plan = plan(&PlanInput { dns: true, ..PlanInput::default() });
+        redirector.lay(lab.target(&addresses), &plan).map(drop).unwrap();
+        for (pod, far, _) in families() {
+            let name = redirector.backend();
+            let loopback = if pod == POD[0] { "127.0.0.1" } else { "::1" };
+            let server = datagrams(&lab.far, far, 53, 0);
+            let proxy = datagrams(&lab.pod, loopback, 15053, 0);
+            let app = datagrams(&lab.pod, pod, 4053, 0);
+            app.send_to(b"asked", to(far, 53)).unwrap();
+            let (word, from) = receive(&proxy);
+            assert_eq!((word.as_slice(), from), (&b"asked"[..], to(pod, 4053)), "{name} {pod}");
+            proxy.send_to(b"heard", from).unwrap();
+            assert_eq!(receive(&app), (b"heard".to_vec(), to(far, 53)), "{name} {pod}: as from the server");
+            let mut netlink = NetlinkSocket::open_in(&lab.pod, Protocol::Netfilter).unwrap();
+            let mut find = |client| conntrack::datagram_destination(&mut netlink, to(loopback, 15053), client).unwrap();
+            assert_eq!(find(from), Some(to(far, 53)), "{name} {pod}");
+            assert_eq!(find(to(pod, 4054)), None);
+            drop(app);
+            let daemon = datagrams(&lab.pod, pod, 4053, DAEMON_MARK);
+            daemon.send_to(b"again", to(far, 53)).unwrap();
+            assert_eq!(receive(&server), (b"again".to_vec(), to(pod, 4053)), "{name} {pod}");
+            server.send_to(b"told", to(pod, 4053)).unwrap();
+            assert_eq!(receive(&daemon), (b"told".to_vec(), to(far, 53)), "{name} {pod}");
+            // What the pod asks itself for stays its own.
+            let own = datagrams(&lab.pod, pod, 53, 0);
+            datagrams(&lab.pod, pod, 4055, 0).send_to(b"mine", to(pod, 53)).unwrap();
+            assert_eq!(receive(&own).0, b"mine");
+        }
+    }
+}
+
+fn datagrams(netns: &Netns, ip: &str, port: u16, mark: u32) -> UdpSocket {
+    let address = to(ip, port);
+    let made = move || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+        if mark != 0 {
+            socket.set_mark(mark).unwrap();
+        }
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.bind(&address.into()).unwrap();
+        UdpSocket::from(socket)
+    };
+    netns.run(made).unwrap()
+}
+
+fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut bytes = [0; 64];
+    let (length, from) = socket.recv_from(&mut bytes).expect("a datagram");
+    (bytes[..length].to_vec(), from)
 }
 
 /// Sends `TRANSFER` bytes through a connection on threads of their own; `join` gives how many came.
