@@ -13,8 +13,11 @@ pub enum Body {
     Whole(Bytes),
     /// Written on a thread for blocking work while it is sent. An error cuts the answer, so that a client does not take
     /// half of it for all.
-    Written(Box<dyn FnOnce(&mut Sink) -> io::Result<()> + Send>),
+    Written(Box<Writer>),
 }
+
+/// What writes a body.
+pub type Writer = dyn FnOnce(&mut Sink) -> io::Result<()> + Send;
 
 /// Where a body is written. It waits for a client that reads slowly, and fails when it has gone.
 pub struct Sink {
