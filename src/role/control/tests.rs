@@ -58,6 +58,7 @@ fn settings(dir: &Path) -> ControlSettings {
         listen_address: any,
         ca_dir: dir.join("ca"),
         trust_domain: "cluster.local".to_owned(),
+        trust_domain_aliases: Vec::new(),
         cluster: "Kubernetes".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         network: String::new(),

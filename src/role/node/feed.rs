@@ -22,7 +22,8 @@ pub struct Feed {
 
 struct Publisher {
     node: Arc<str>,
-    mesh: Writer,
+    /// [`None`] where the mesh comes from elsewhere and the directory says which pods there are.
+    mesh: Option<Writer>,
     wanted: watch::Sender<Arc<Wanted>>,
 }
 
@@ -48,7 +49,7 @@ impl Feed {
         directory: &Path,
         node: &str,
         settings: Settings,
-        mesh: Writer,
+        mesh: Option<Writer>,
         metrics: Metrics,
     ) -> Result<(Self, Published), ManifestsError> {
         let (wanted, wanted_out) = watch::channel(Arc::new(Vec::new()));
@@ -72,7 +73,9 @@ impl Publisher {
     fn publish(&mut self, Loaded { index, projection }: Loaded) {
         // The mesh first: a pod that is enrolled already has its policies.
         let (workloads, services, policies) = (projection.workloads, projection.services, projection.policies);
-        self.mesh.replace(State { workloads, services, policies });
+        if let Some(mesh) = &mut self.mesh {
+            mesh.replace(State { workloads, services, policies });
+        }
         let here = index.pods().filter(|pod| pod.node == self.node);
         let mut wanted: Wanted = here.map(|pod| (Arc::clone(pod), index.membership(pod))).collect();
         wanted.extend(held(&index, &self.wanted.borrow()));

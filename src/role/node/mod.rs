@@ -13,7 +13,7 @@ mod parts;
 pub mod plane;
 pub mod redirection;
 mod seen;
+mod sources;
 mod trim;
-pub mod workload_state;
 
 pub use live::run;

@@ -7,20 +7,18 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::feed::{Feed, Published};
 use super::plane::{self, Plane};
-use super::redirection::Redirection;
+use super::redirection::redirection;
 use super::seen::{self, Seen};
+use super::sources::{Agent, Certificates, ControlPlane, Meshed, Sources};
 use super::trim;
 use crate::admin;
-use crate::ca::{Authority, Root};
-use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
-use crate::control::project;
+use crate::config::node::NodeSettings;
+use crate::config::source::PodSource;
 use crate::dns;
-use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified};
+use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified, Wanted};
 use crate::hbone::pool;
 use crate::identity::certs;
-use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::mesh;
 use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
@@ -31,14 +29,13 @@ use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::report::Report;
 use crate::proxy::revoke;
 use crate::proxy::shared::{Config, LocalPods, Shared};
-use crate::redirect::{DAEMON_MARK, Redirector, Wanted as Backend, probe};
+use crate::redirect::DAEMON_MARK;
 use crate::role::strict_report::MeshSettings;
 use crate::runtime::pools::Pools;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::{Panics, tasks};
-use crate::sys::cgroup::{Cgroup, NoCgroup};
 use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::{Dropped, Levels};
@@ -48,16 +45,18 @@ use crate::tls::{Domains, Files, Follower, Trust};
 /// Everything that a node runs.
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
-    feed: Feed,
+    sources: Sources,
     manager: Manager<Plane>,
     statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
-    certs: certs::Manager<Embedded>,
+    certs: certs::Manager<Certificates>,
     plane: Arc<Plane>,
     trusted: Follower,
     pages: Pages,
     enrolled: Condition,
 }
 
+/// Readiness while the node agent has named its pods, in Istio's words.
+const AGENT: &str = "workload proxy manager";
 /// Bytes of a pod's DNS cache: some 300 answers. A full node of 250 pods holds 32 MiB at most, and only what is asked for.
 const DNS_CACHE: usize = 128 * 1024;
 
@@ -66,26 +65,6 @@ struct Pages {
     sites: Vec<(&'static str, TcpListener, Arc<dyn admin::Site>)>,
     /// Clients of one site must not take the places of another's: a probe has to be answered.
     tasks: [tasks::Tasks; 3],
-}
-
-/// The CA in this process as a source of certificates.
-struct Embedded {
-    authority: Arc<Authority>,
-    ttl: std::time::Duration,
-}
-
-// === impl Embedded ===
-
-impl CertSource for Embedded {
-    async fn fetch(&self, identity: &Identity) -> Result<Issued, SourceError> {
-        let (authority, identity, ttl) = (Arc::clone(&self.authority), identity.clone(), self.ttl);
-        // A signature takes a fraction of a millisecond, and an RSA signer ten.
-        let issued = tokio::task::spawn_blocking(move || authority.issue(&identity, ttl, std::time::SystemTime::now()));
-        match issued.await {
-            Ok(issued) => issued.map_err(|error| SourceError::Refused(Box::new(error))),
-            Err(error) => Err(SourceError::Unavailable(Box::new(error))),
-        }
-    }
 }
 
 // === impl Parts ===
@@ -110,8 +89,7 @@ impl Parts {
             ("metrics", bind("metrics-address", settings.metrics_address)?),
             ("readiness", bind("ready-address", settings.ready_address)?),
         ];
-        let authority = Root::load_or_create(&settings.ca_dir, &settings.trust_domain)?;
-        let source = Embedded { authority: Arc::new(authority), ttl: settings.leaf_ttl };
+        let (source, renewal) = Certificates::build(settings, &metrics)?;
         let on_attempt = count_renewals(metrics.clone());
         let (trust, trusted) = trust(settings);
         let on_revoked = count_revoked(metrics.clone());
@@ -119,13 +97,12 @@ impl Parts {
         let (handle, certs) = certs::Manager::build(config, source);
 
         let (writer, reader) = mesh::channel();
-        let manifests =
-            settings.manifests.as_deref().context("a mesh that does not come from manifests is not joined yet")?;
-        let (feed, published) = Feed::start(manifests, &settings.node, projection(settings), writer, metrics.clone())?;
-        let Published { wanted, statuses: policy_statuses } = published;
+        let meshed = Meshed::build(settings, writer, &metrics, readiness)?;
+        let Meshed { feed, control_plane, held, wanted, policies: policy_statuses } = meshed;
+        let _demander = control_plane.as_ref().and_then(ControlPlane::demander);
+        let known = control_plane.as_ref().map(ControlPlane::status);
 
-        let (redirector, cgroup) = redirector(settings)?;
-        let redirection = Redirection::Own(redirector);
+        let (redirection, cgroup) = redirection(settings, mark(settings))?;
         let shared = Arc::new(Shared {
             config: data_path(settings),
             mesh: reader,
@@ -149,7 +126,10 @@ impl Parts {
             node: settings.node.as_str().into(),
             cluster: settings.cluster.as_str().into(),
             ipv6: settings.ipv6,
-            dns_capture: settings.dns_capture,
+            dns_capture: settings
+                .drop_in
+                .as_ref()
+                .map_or(settings.dns_capture, |drop_in| drop_in.dns_capture.unwrap_or(true)),
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,
@@ -157,7 +137,17 @@ impl Parts {
         let dns = dns(settings, &shared);
         let plane = Arc::new(Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared), dns));
         let on_verified = count_verifications(metrics.clone());
+        let (announced, asked) = watch::channel(Arc::new(Wanted::new()));
+        let socket = match settings.pod_source() {
+            PodSource::Agent(socket) => Some(socket),
+            PodSource::Manifests(_) => None,
+        };
+        let wanted = if socket.is_some() { asked } else { wanted };
         let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
+        let agent = socket.map(|socket| {
+            let named = readiness.condition(AGENT);
+            Agent::build(socket, &settings.node, announced, statuses.clone(), redirection.warden().clone(), named)
+        });
 
         let seen = Seen {
             certs: handle,
@@ -169,9 +159,9 @@ impl Parts {
             redirection,
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
-            face: seen::Face::of(settings),
+            face: seen::Face::of(settings, known),
             mesh: MeshSettings {
-                manifests: manifests.to_owned(),
+                manifests: settings.manifests.clone().unwrap_or_default(),
                 cluster: settings.cluster.clone(),
                 trust_domain: settings.trust_domain.clone(),
                 trust_domain_aliases: settings.trust_domain_aliases.clone(),
@@ -184,13 +174,14 @@ impl Parts {
         let tasks = [tasks(), tasks(), tasks()];
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown, levels);
         let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
-        Ok(Self { shared, feed, manager, statuses, certs, plane, trusted, pages: Pages { sites, tasks }, enrolled })
+        let sources = Sources { agent, control_plane, feed, held, renewal };
+        Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages: Pages { sites, tasks }, enrolled })
     }
 
     /// Starts the tasks. Certificates first: pods wait for them.
     pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, shutdown: &Shutdown, stop: &CancellationToken) {
         let control = pools.control();
-        let Self { shared, feed, manager, statuses, certs, plane, trusted, pages, enrolled } = self;
+        let Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled } = self;
         let token = stop.clone();
         supervisor.spawn(control, "trust", Need::Essential, async move {
             trusted.run(token).await;
@@ -208,10 +199,7 @@ impl Parts {
             trim::run(of, tide).await;
             Ok(())
         });
-        supervisor.spawn(control, "manifests", Need::Essential, async move {
-            feed.run(token).await;
-            Ok(())
-        });
+        sources.spawn(supervisor, control, &token, shutdown.drain());
         supervisor.spawn(control, "revocation", Need::Essential, async move {
             revoke::run(shared, mesh).await;
             Ok(())
@@ -248,17 +236,6 @@ fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-fn projection(settings: &NodeSettings) -> project::Settings {
-    project::Settings {
-        cluster: settings.cluster.as_str().into(),
-        trust_domain: settings.trust_domain.as_str().into(),
-        trust_domain_aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
-        network: settings.network.as_str().into(),
-        cluster_domain: settings.cluster_domain.as_str().into(),
-        root_namespace: settings.root_namespace.as_str().into(),
-    }
-}
-
 /// Who is trusted beside the pods' own roots, and what reads it from its files.
 fn trust(settings: &NodeSettings) -> (Trust, Follower) {
     let bundles = settings.trust_bundles.iter();
@@ -268,8 +245,14 @@ fn trust(settings: &NodeSettings) -> (Trust, Follower) {
         federated: bundles.iter().map(|(domain, _)| Arc::clone(domain)).collect(),
     };
     let trust = Trust::new(domains, Arc::new(std::time::SystemTime::now));
-    let follower = Follower::build(&Files { crl: settings.crl_file.clone(), bundles }, &trust);
+    let named = settings.drop_in.as_ref().and_then(|drop_in| drop_in.crl_file.clone());
+    let crl = named.or_else(|| settings.crl_file.clone());
+    let follower = Follower::build(&Files { crl, bundles }, &trust);
     (trust, follower)
+}
+
+fn mark(settings: &NodeSettings) -> u32 {
+    settings.drop_in.as_ref().and_then(|drop_in| drop_in.packet_mark).unwrap_or(DAEMON_MARK)
 }
 
 fn data_path(settings: &NodeSettings) -> Config {
@@ -279,7 +262,7 @@ fn data_path(settings: &NodeSettings) -> Config {
         same_node_lane: settings.same_node_lane,
         policy_wait: settings.policy_wait,
         connect_timeout: settings.connect_timeout,
-        mark: settings.drop_in.as_ref().and_then(|drop_in| drop_in.packet_mark).unwrap_or(DAEMON_MARK),
+        mark: mark(settings),
         connections_per_pod: settings.max_connections_per_pod.get(),
         handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),
         tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
@@ -305,31 +288,6 @@ fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
         drain: drain.clone(),
         force: force.clone(),
     })
-}
-
-/// Finds the back end and says what was weaker than it could be.
-fn redirector(settings: &NodeSettings) -> anyhow::Result<(Redirector, Option<crate::redirect::CgroupMatch>)> {
-    let backend = match settings.redirect_backend {
-        RedirectBackend::Agent => anyhow::bail!("redirect-backend agent is not joined yet"),
-        RedirectBackend::Auto => Backend::Auto,
-        RedirectBackend::Iptables => Backend::Iptables,
-        RedirectBackend::Nftables => Backend::Nftables,
-    };
-    let cgroup = match settings.cgroup_exemption {
-        CgroupExemption::Auto => Cgroup::own(),
-        CgroupExemption::Off => Err(NoCgroup::Off),
-    };
-    let choice = probe(backend, cgroup)?;
-    for note in &choice.notes {
-        tracing::warn!("{note}");
-    }
-    let redirector = Redirector::new(choice.backend)?;
-    tracing::info!(
-        backend = redirector.backend(),
-        cgroup = choice.cgroup.as_ref().map(|c| c.path.as_str()),
-        "redirection"
-    );
-    Ok((redirector, choice.cgroup))
 }
 
 fn count_renewals(metrics: Metrics) -> Arc<dyn Fn(bool) + Send + Sync> {

@@ -3,7 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::plane::PlaneError;
-use crate::redirect::{Laid, Plan, Redirector, Target, Uncarried, Verdict, Warden};
+use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
+use crate::redirect::{
+    CgroupMatch, Laid, Plan, Redirector, Target, Uncarried, Verdict, Wanted as Backend, Warden, probe,
+};
+use crate::sys::cgroup::{Cgroup, NoCgroup};
 use crate::sys::netns::{Netns, NetnsError};
 use crate::sys::socket;
 
@@ -127,4 +131,33 @@ impl Redirection {
     pub const fn is_own(&self) -> bool {
         matches!(self, Self::Own(_))
     }
+}
+
+/// Finds the back end and says what was weaker than it could be. `mark` is that of our sockets in pods.
+pub(super) fn redirection(settings: &NodeSettings, mark: u32) -> anyhow::Result<(Redirection, Option<CgroupMatch>)> {
+    let backend = match settings.redirect_backend {
+        RedirectBackend::Agent => {
+            let redirection = Redirection::agent(mark)?;
+            tracing::info!(backend = redirection.name(), mark = format!("{mark:#x}"), "redirection");
+            return Ok((redirection, None));
+        }
+        RedirectBackend::Auto => Backend::Auto,
+        RedirectBackend::Iptables => Backend::Iptables,
+        RedirectBackend::Nftables => Backend::Nftables,
+    };
+    let cgroup = match settings.cgroup_exemption {
+        CgroupExemption::Auto => Cgroup::own(),
+        CgroupExemption::Off => Err(NoCgroup::Off),
+    };
+    let choice = probe(backend, cgroup)?;
+    for note in &choice.notes {
+        tracing::warn!("{note}");
+    }
+    let redirector = Redirector::new(choice.backend)?;
+    tracing::info!(
+        backend = redirector.backend(),
+        cgroup = choice.cgroup.as_ref().map(|cgroup| cgroup.path.as_str()),
+        "redirection"
+    );
+    Ok((Redirection::Own(redirector), choice.cgroup))
 }

@@ -10,7 +10,7 @@ use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::name::NamespacedName;
 use crate::model::policy::{Action, Clause, Group, Match, Scope, ServiceAccountMatch, StringMatch};
 use crate::model::service::{Balancing, IpFamilies, Mode, ServicePort, VirtualAddress, Visibility};
-use crate::model::workload::{ApplicationTunnel, Kind, Locality, ServiceMembership, Tunnel};
+use crate::model::workload::{ApplicationTunnel, Kind, Locality, ServiceMembership, Tunnel, Workload};
 use crate::tls::Described;
 
 fn name(name: &str) -> NamespacedName {

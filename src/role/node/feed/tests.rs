@@ -30,7 +30,7 @@ fn a_pod_that_is_in_is_not_opened_by_another_that_claims_its_address() {
     write("shop.yaml", &pod("shop", "cart", "10.0.0.1"));
     let (writer, _reader) = mesh::channel();
     let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
-    let (mut feed, published) = Feed::start(directory.path(), "a", Settings::default(), writer, metrics).unwrap();
+    let (mut feed, published) = Feed::start(directory.path(), "a", Settings::default(), Some(writer), metrics).unwrap();
     assert_eq!(names(&published), ["shop/cart"]);
 
     // It comes first in order of keys, so it is the one that keeps the address.

@@ -159,6 +159,27 @@ pub(super) fn workload(name: &str, addresses: &[IpAddr]) -> Workload {
     }
 }
 
+/// Nothing asks it: no pod has a DNS proxy here.
+fn dns(shared: &Shared) -> Arc<crate::dns::Shared> {
+    let Shared { config, mesh, report, data, panics, drain, force, .. } = shared;
+    Arc::new(crate::dns::Shared {
+        config: crate::dns::Config {
+            network: Arc::clone(&config.network),
+            cluster_domain: "cluster.local".into(),
+            mark: config.mark,
+            cache: 1024,
+        },
+        mesh: mesh.clone(),
+        servers: crate::dns::Servers::new("/etc/resolv.conf"),
+        metrics: report.metrics.clone(),
+        demand: None,
+        data: data.clone(),
+        panics: panics.clone(),
+        drain: drain.clone(),
+        force: force.clone(),
+    })
+}
+
 // === impl Node ===
 
 impl Node {
@@ -178,11 +199,14 @@ impl Node {
                 connect_timeout: Duration::from_secs(10),
                 mark: DAEMON_MARK,
                 connections_per_pod: 64,
+                handshakes_per_second: 500,
                 tunnels: TunnelConfig { pool: pool::Config::default(), window_budget: 1 << 20 },
             },
             mesh: reader,
             local: LocalPods::default(),
             pipes: PipePool::new(),
+            descriptors: crate::proxy::budgets::Descriptors::new(10_000),
+            trust: crate::tls::Trust::default(),
             names: Default::default(),
             report: Report { metrics: metrics.clone(), access_log: false, pulse: crate::runtime::Pulse::default() },
             flows: Flows::new(
@@ -199,13 +223,14 @@ impl Node {
             node: "node-a".into(),
             cluster: "c".into(),
             ipv6: Ipv6::Auto,
+            dns_capture: false,
             cgroup: None,
             reset_older: false,
             withdraw_deadline: Duration::from_secs(60),
         };
         let redirection = Redirection::agent(DAEMON_MARK).unwrap();
         let warden = *redirection.warden();
-        let plane = Arc::new(Plane::new(config, redirection, handle, Arc::clone(&shared)));
+        let plane = Arc::new(Plane::new(config, redirection, handle, Arc::clone(&shared), dns(&shared)));
         let (wanted, receive) = watch::channel(Arc::default());
         let every = Duration::from_millis(500);
         let (manager, statuses) = Manager::build(Arc::clone(&plane), receive, every, Box::new(|_, _| {}));

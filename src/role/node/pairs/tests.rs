@@ -29,6 +29,7 @@ fn pod() -> Pod {
         finished: false,
         dataplane_mode: None,
         has_sidecar: false,
+        dns_capture: None,
         netns: Some(PodNetns::Handle(Netns::own().unwrap())),
     }
 }

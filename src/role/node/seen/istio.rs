@@ -1,10 +1,11 @@
 //! What a node in ztunnel's place shows: Istio's dump, and the orders that its tools give.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::Seen;
 use crate::admin::istio::{
@@ -15,26 +16,29 @@ use crate::config::local::echo;
 use crate::config::node::NodeSettings;
 use crate::config::source::MeshSource;
 use crate::enroll::manager::{PodStatus, State};
-use crate::identity::certs::Report;
+use crate::identity::held::{Held, State as HeldState};
 use crate::proxy::connections::Connection as Live;
+use crate::proxy::pod::PodProxy;
 use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::access::Road;
-use crate::telemetry::cause::chain;
 use crate::telemetry::log::Levels;
 use crate::telemetry::metrics::Reporter;
+use crate::xds::client::Status;
 
 /// What of the settings the dump has.
 pub(in crate::role::node) struct Face {
     config: Value,
     local: Value,
     istio_version: Option<String>,
+    /// Of the control plane's client.
+    status: Option<watch::Receiver<Status>>,
 }
 
 // === impl Face ===
 
 impl Face {
     /// [`None`] where the node is not in ztunnel's place.
-    pub(in crate::role::node) fn of(settings: &NodeSettings) -> Option<Self> {
+    pub(in crate::role::node) fn of(settings: &NodeSettings, status: Option<watch::Receiver<Status>>) -> Option<Self> {
         let drop_in = settings.drop_in.as_ref()?;
         let mut config: Map<String, Value> =
             settings.rows.iter().map(|[key, value, _]| (camel(key), value.clone().into())).collect();
@@ -49,7 +53,7 @@ impl Face {
             MeshSource::ControlPlane { local: Some(local), .. } | MeshSource::Local(local) => echo(local),
             MeshSource::ControlPlane { local: None, .. } | MeshSource::Manifests(_) => Value::Object(Map::new()),
         };
-        Some(Self { config: config.into(), local, istio_version: drop_in.istio_version.clone() })
+        Some(Self { config: config.into(), local, istio_version: drop_in.istio_version.clone(), status })
     }
 }
 
@@ -90,41 +94,65 @@ fn dump(seen: &Seen) -> Dump {
     let pods = seen.pods.borrow().clone();
     let carried = pods.iter().filter(|pod| !matches!(pod.state, State::Out));
     let face = seen.face.as_ref();
+    let live = seen.shared.local.all().into_iter().filter(|proxy| !proxy.is_closing());
+    let proxies: HashMap<_, _> = live.map(|proxy| (Arc::clone(&proxy.pod().uid), proxy)).collect();
     Dump {
         view: seen.shared.mesh.view(),
-        certificates: seen.certs.report().iter().map(|report| certificate(report, now)).collect(),
-        pods: carried.map(|pod| (pod.pod.uid.to_string(), entry(seen, pod))).collect(),
+        certificates: seen.certs.held().into_iter().map(certificate).collect(),
+        pods: carried.map(|pod| (pod.pod.uid.to_string(), entry(seen, pod, proxies.get(&pod.pod.uid)))).collect(),
         static_config: face.map_or(Value::Null, |face| face.local.clone()),
         version: Version::of_this_build(face.and_then(|face| face.istio_version.as_deref())),
         config: face.map_or(Value::Null, |face| face.config.clone()),
-        more: BTreeMap::new(),
+        more: face
+            .and_then(|face| face.status.as_ref())
+            .map(|status| control_plane(&status.borrow(), now))
+            .into_iter()
+            .collect(),
     }
 }
 
-fn certificate(report: &Report, now: SystemTime) -> Certificate {
-    let state = match (&report.not_after, &report.last_error) {
-        (Some(at), _) if *at > now => CertificateState::Available,
-        (_, Some(error)) => CertificateState::Unavailable(chain(&**error)),
-        (Some(_), None) => CertificateState::Unavailable("expired".to_owned()),
-        (None, None) => CertificateState::Initializing,
-    };
-    Certificate { identity: report.identity.to_string(), state, chain: Vec::new(), roots: Vec::new() }
+/// How current what is shown is.
+fn control_plane(status: &Status, now: SystemTime) -> (String, Value) {
+    let seconds = |age: Duration| age.as_secs();
+    let value = json!({
+        "synced": status.synced(),
+        "restored": status.restored,
+        "connected": status.connected_since.is_some(),
+        "ageSeconds": status.age(now).map(seconds),
+    });
+    ("controlPlane".to_owned(), value)
 }
 
-fn entry(seen: &Seen, status: &PodStatus) -> PodEntry {
+fn certificate(held: Held) -> Certificate {
+    let Held { identity, state, chain, roots } = held;
+    let state = match state {
+        HeldState::Available => CertificateState::Available,
+        HeldState::Initializing => CertificateState::Initializing,
+        HeldState::Unavailable(why) => CertificateState::Unavailable(why),
+    };
+    Certificate { identity: identity.to_string(), state, chain, roots }
+}
+
+fn entry(seen: &Seen, status: &PodStatus, proxy: Option<&Arc<PodProxy>>) -> PodEntry {
     let pod = &status.pod;
-    let proxy = pod.addresses.first().and_then(|ip| seen.shared.local.at(*ip));
     let all = |live: Vec<Arc<Live>>| live.iter().take(super::MAX_LISTED).map(|one| connection(one)).collect();
     PodEntry {
-        state: if matches!(status.state, State::Enrolled) { PodState::Up } else { PodState::Pending },
+        state: if matches!(status.state, State::Enrolled | State::Withdrawing) {
+            PodState::Up
+        } else {
+            PodState::Pending
+        },
         connections: Connections {
-            inbound: proxy.as_ref().map_or_else(Vec::new, |proxy| all(proxy.arrived().all())),
-            outbound: proxy.as_ref().map_or_else(Vec::new, |proxy| all(proxy.opened().all())),
+            inbound: proxy.map_or_else(Vec::new, |proxy| all(proxy.arrived().all())),
+            outbound: proxy.map_or_else(Vec::new, |proxy| all(proxy.opened().all())),
         },
         info: Info {
             name: Arc::clone(&pod.key.name),
             namespace: Arc::clone(&pod.key.namespace),
-            trust_domain: seen.mesh.trust_domain.as_str().into(),
+            trust_domain: proxy.map_or_else(
+                || seen.mesh.trust_domain.as_str().into(),
+                |proxy| Arc::clone(&proxy.identity().trust_domain),
+            ),
             service_account: Arc::clone(&pod.service_account),
         },
     }
@@ -134,7 +162,8 @@ fn connection(of: &Live) -> Connection {
     let facts = &of.facts;
     let outbound = facts.reporter == Reporter::Source;
     let (original_dst, actual) = if outbound {
-        (Some(facts.destination.to_string()), facts.hop.unwrap_or(facts.destination))
+        let asked = facts.host.as_ref().map(|host| format!("{host}:{}", facts.destination.port()));
+        (Some(asked.unwrap_or_else(|| facts.destination.to_string())), facts.hop.unwrap_or(facts.destination))
     } else {
         (facts.service.as_ref().map(|service| service.hostname.to_string()), facts.destination)
     };
@@ -142,7 +171,12 @@ fn connection(of: &Live) -> Connection {
         src: facts.client.to_string(),
         original_dst,
         actual_dst: actual.to_string(),
-        protocol: if facts.road == Road::Hbone { Protocol::Hbone } else { Protocol::Tcp },
+        protocol: match facts.road {
+            // Only a gateway of another network is asked by name.
+            Road::Hbone if outbound && facts.host.is_some() => Protocol::DoubleHbone,
+            Road::Hbone => Protocol::Hbone,
+            Road::Plain | Road::Refused | Road::SameNode => Protocol::Tcp,
+        },
     }
 }
 

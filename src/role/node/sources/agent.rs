@@ -1,0 +1,44 @@
+//! Pods from a node agent's socket.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::enroll::announced::{Admits, Announced};
+use crate::enroll::manager::{PodStatus, Wanted};
+use crate::redirect::Warden;
+use crate::runtime::ready::Condition;
+use crate::telemetry::cause::chain;
+use crate::tls::random_unit;
+use crate::zds::client::{self, Config};
+
+/// The conversation with the agent.
+pub(in crate::role::node) struct Agent {
+    pods: Arc<Announced>,
+    config: Config,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Leads the manager of `wanted` by what the agent at `socket` says. `named` is met while the agent has named its pods.
+    pub(in crate::role::node) fn build(
+        socket: &Path,
+        node: &str,
+        wanted: watch::Sender<Arc<Wanted>>,
+        statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
+        warden: Warden,
+        named: Condition,
+    ) -> Self {
+        let admits: Admits = Arc::new(move |netns| warden.forbid(netns).map_err(|error| chain(&error)));
+        let pods = Arc::new(Announced::new(node.into(), wanted, statuses, admits, named));
+        Self { pods, config: Config { path: socket.to_owned() } }
+    }
+
+    /// Talks until `stop`.
+    pub(in crate::role::node) async fn run(self, stop: CancellationToken) {
+        client::run(self.config, self.pods, random_unit, stop).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! The mesh and the pods that a directory declares: what is joined before anything runs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::watch;
+
+use super::control_plane::{ControlPlane, Held};
+use crate::config::local;
+use crate::config::node::NodeSettings;
+use crate::config::source::{LocalMesh, MeshSource, PodSource};
+use crate::control::project::{self, Status};
+use crate::enroll::manager::Wanted;
+use crate::mesh::{Changes, State, Writer};
+use crate::role::node::feed::{Feed, Published};
+use crate::runtime::ready::Readiness;
+use crate::telemetry::metrics::Metrics;
+
+/// The mesh, from where the settings say, and whatever a directory of manifests says beside it.
+pub(in crate::role::node) struct Meshed {
+    pub(in crate::role::node) feed: Option<Feed>,
+    pub(in crate::role::node) control_plane: Option<ControlPlane>,
+    /// Keeps the mesh where nothing else does.
+    pub(in crate::role::node) held: Option<Held>,
+    /// The pods of this node that the directory names; none without one.
+    pub(in crate::role::node) wanted: watch::Receiver<Arc<Wanted>>,
+    /// What is enforced of each policy object of the directory.
+    pub(in crate::role::node) policies: watch::Receiver<Arc<Vec<Status>>>,
+}
+
+/// Readiness while there is no mesh to serve, in Istio's words.
+const STATE: &str = "state manager";
+
+// === impl Meshed ===
+
+impl Meshed {
+    /// Reads what is there already: the directory, a file, a state that was kept.
+    pub(in crate::role::node) fn build(
+        settings: &NodeSettings,
+        writer: Writer,
+        metrics: &Metrics,
+        readiness: &Readiness,
+    ) -> anyhow::Result<Self> {
+        let pods = match settings.pod_source() {
+            PodSource::Manifests(directory) => Some(directory),
+            PodSource::Agent(_) => None,
+        };
+        let source = settings.mesh_source();
+        if let MeshSource::Manifests(directory) = source {
+            return Ok(Self::of_manifests(directory, settings, Some(writer), metrics)?);
+        }
+        let held = Held::new(writer);
+        let local = match &source {
+            MeshSource::ControlPlane { local, .. } => local.as_ref(),
+            MeshSource::Local(local) => Some(local),
+            MeshSource::Manifests(_) => None,
+        };
+        if let Some(local) = local {
+            let State { workloads, services, policies } = of_file(local, settings)?;
+            held.lock().apply(Changes { workloads, services, policies, removed: Vec::new() });
+        }
+        let control_plane = match source {
+            MeshSource::ControlPlane { remote, kept, .. } => {
+                let synced = readiness.condition(STATE);
+                Some(ControlPlane::build(settings, &remote, kept, held.clone(), metrics, synced)?)
+            }
+            MeshSource::Local(_) | MeshSource::Manifests(_) => {
+                held.lock().policies_synced();
+                None
+            }
+        };
+        let (_, nothing) = watch::channel(Arc::new(Wanted::new()));
+        let (_, silence) = watch::channel(Arc::new(Vec::new()));
+        let alone = Self { feed: None, control_plane, held: Some(held), wanted: nothing, policies: silence };
+        let Some(directory) = pods else { return Ok(alone) };
+        let Self { feed, wanted, .. } = Self::of_manifests(directory, settings, None, metrics)?;
+        Ok(Self { feed, wanted, ..alone })
+    }
+
+    fn of_manifests(
+        directory: &Path,
+        settings: &NodeSettings,
+        mesh: Option<Writer>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let (feed, published) = Feed::start(directory, &settings.node, projection(settings), mesh, metrics.clone())?;
+        let Published { wanted, statuses } = published;
+        Ok(Self { feed: Some(feed), control_plane: None, held: None, wanted, policies: statuses })
+    }
+}
+
+fn of_file(local: &LocalMesh<'_>, settings: &NodeSettings) -> anyhow::Result<State> {
+    let names = local::Settings {
+        trust_domain: settings.trust_domain.as_str().into(),
+        cluster: settings.cluster.as_str().into(),
+    };
+    match local {
+        LocalMesh::File(path) => local::read(path, &names),
+        LocalMesh::Text(text) => local::parse("LOCAL_XDS", text, &names),
+    }
+    .context("cannot use the mesh that a file declares")
+}
+
+fn projection(settings: &NodeSettings) -> project::Settings {
+    project::Settings {
+        cluster: settings.cluster.as_str().into(),
+        trust_domain: settings.trust_domain.as_str().into(),
+        trust_domain_aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
+        network: settings.network.as_str().into(),
+        cluster_domain: settings.cluster_domain.as_str().into(),
+        root_namespace: settings.root_namespace.as_str().into(),
+    }
+}
