@@ -22,15 +22,11 @@ mod strict_report;
 pub mod table;
 mod version;
 
-pub use cleanup::CleanupArgs;
-pub use control::ControlArgs;
-pub use demo::{DemoAppArgs, DemoArgs};
-pub use explain::ExplainArgs;
-pub use node::NodeArgs;
-pub use proxy::ProxyArgs;
-pub use report::{Mend, shows_colour};
-pub use roles::Roles;
-pub use strict_report::StrictReportArgs;
+pub use self::{
+    cleanup::CleanupArgs, control::ControlArgs, demo::DemoAppArgs, demo::DemoArgs, explain::ExplainArgs,
+    node::NodeArgs, proxy::ProxyArgs, report::Mend, report::shows_colour, roles::Roles,
+    strict_report::StrictReportArgs,
+};
 
 use crate::config::env::Environment;
 

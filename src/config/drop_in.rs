@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,7 +27,6 @@ pub struct DropIn {
     pub dns_capture: Option<bool>,
     /// `ISTIO_META_DNS_PROXY_ADDR`: where, inside of each pod.
     pub dns_address: Option<SocketAddr>,
-    pub crl_file: Option<PathBuf>,
     /// SO_MARK of our sockets in pods, when it is not the usual one. Only with rules that another agent has laid.
     pub packet_mark: Option<u32>,
     /// Beside another proxy on the same pods, listen with SO_REUSEPORT once ready.

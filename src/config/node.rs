@@ -71,6 +71,8 @@ pub struct NodeSettings {
     /// Bytes a pod; at least one stream's first window.
     pub window_budget: u64,
     pub pool_idle: Duration,
+    /// Counts as 100 when it is more.
+    pub pool_streams: NonZeroUsize,
     pub max_connections_per_pod: NonZeroUsize,
     /// A second, in each direction.
     pub max_handshakes_per_pod: NonZeroUsize,
@@ -170,6 +172,7 @@ impl NodeSettings {
             connect_timeout: duration("connect-timeout")?,
             window_budget: all.read("window-budget", value::bytes)?,
             pool_idle: duration("pool-idle")?,
+            pool_streams: all.read("pool-streams", value::positive)?,
             max_connections_per_pod: all.read("max-connections-per-pod", value::positive)?,
             max_handshakes_per_pod: all.read("max-handshakes-per-pod", value::positive)?,
             metrics_series: all.read("metrics-series", value::count)?,

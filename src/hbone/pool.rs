@@ -5,6 +5,7 @@
 //! other.
 
 mod books;
+mod config;
 mod error;
 mod key;
 
@@ -23,11 +24,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::books::{Books, Handed, Limits, Taken};
+pub use self::config::Config;
 pub use self::error::PoolError;
 pub use self::key::{Key, Through};
 use super::client::{Answer, Driver, Request, Tunnel};
 use super::error::{ConnectionError, TunnelError};
-use super::settings::{CLIENT_STREAMS, IDLE};
+use super::settings::CLIENT_STREAMS;
 use super::tunnel::TunnelStream;
 use super::window::Budget;
 use crate::model::spiffe::Identity;
@@ -56,25 +58,6 @@ pub struct Watch {
     pub cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// It takes no new streams; it ends with the last one that it has.
     pub retire: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-/// Bounds of a pool.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Connection without a stream, [`IDLE`].
-    pub idle: Duration,
-    /// Connections and dials at once, 1024: a pod that talks to more destinations than this at one time waits for
-    /// nothing and gets [`PoolError::Full`]. Each costs about 40 KiB idle.
-    pub max_connections: usize,
-    /// Callers that wait for connections to one key, 4096.
-    pub max_waiters: usize,
-    /// Streams at once on one connection, 100: what a peer that says nothing of it allows. The peer's own limit counts
-    /// where it is lower.
-    pub max_streams: usize,
-    /// How long a connection takes new streams; `None` has no end. Those that it has by then live on.
-    pub fresh: Option<Duration>,
-    /// A dial, including TLS, 25 s: a backstop behind the dialler's own deadlines.
-    pub dial: Duration,
 }
 
 /// The pool of one pod. Cheap to clone.
@@ -118,21 +101,6 @@ const TRIES: usize = 3;
 impl Watch {
     pub fn never() -> Self {
         Self { cut: Box::pin(std::future::pending()), retire: Box::pin(std::future::pending()) }
-    }
-}
-
-// === impl Config ===
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            idle: IDLE,
-            max_connections: 1024,
-            max_waiters: 4096,
-            max_streams: CLIENT_STREAMS,
-            fresh: None,
-            dial: Duration::from_secs(25),
-        }
     }
 }
 

@@ -55,6 +55,13 @@ pub(super) const ALL: &[Setting] = &[
         "Saves the handshake of a peer that calls again; an idle tunnel costs some 60 KiB on both ends together",
     ),
     setting(
+        "pool-streams",
+        Kind::Positive,
+        "100",
+        "Connections that share one tunnel, at most",
+        "What a peer that says nothing of it allows, and the most that is used; fewer make more handshakes, and spread over more of a peer's threads",
+    ),
+    setting(
         "max-connections-per-pod",
         Kind::Positive,
         "20000",

@@ -74,7 +74,6 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
         local_mesh,
         dns_capture: meta("DNS_CAPTURE").map(|text| text == "true"),
         dns_address: dns_address.transpose()?,
-        crl_file: all.value("CRL_PATH").filter(|text| !text.is_empty()).map(Into::into),
         packet_mark: reading
             .parsed("PACKET_MARK", "a packet mark: write 1337", |text| text.parse().ok().filter(|mark| *mark != 0))?,
         port_reuse: reading.bool("INPOD_PORT_REUSE", true)?,

@@ -63,7 +63,7 @@ pub const ALL: &[Variable] = &[
         "the hybrid post-quantum group is offered and taken first in any case, and peers without it are not refused",
     ),
     setting("CONNECTION_TERMINATION_DEADLINE", "5s", "drain-deadline"),
-    heard("CRL_PATH", "", "the file of revocation lists"),
+    setting("CRL_PATH", "", "crl-file"),
     always("ENABLE_ORIG_SRC", "true", "an application always sees its client's own address"),
     always("ENABLE_PROXY", "true", "this process is the proxy"),
     always("ENABLE_RESPONSE_BAGGAGE", "true", "answers always say who has answered"),
@@ -108,11 +108,7 @@ pub const ALL: &[Variable] = &[
     heard("PACKET_MARK", "1337", "the mark of our sockets in pods"),
     heard("POD_NAME", "", "this pod, in what the control plane is told"),
     heard("POD_NAMESPACE", "", "this pod's namespace, in what the control plane is told"),
-    unused(
-        "POOL_MAX_STREAMS_PER_CONNECTION",
-        "100",
-        "a tunnel's connection takes 100 streams, or the peer's limit where that is lower",
-    ),
+    setting("POOL_MAX_STREAMS_PER_CONNECTION", "100", "pool-streams"),
     setting("POOL_UNUSED_RELEASE_TIMEOUT", "5m", "pool-idle"),
     unused(
         "PREFERED_SERVICE_NAMESPACE",

@@ -245,9 +245,7 @@ fn trust(settings: &NodeSettings) -> (Trust, Follower) {
         federated: bundles.iter().map(|(domain, _)| Arc::clone(domain)).collect(),
     };
     let trust = Trust::new(domains, Arc::new(std::time::SystemTime::now));
-    let named = settings.drop_in.as_ref().and_then(|drop_in| drop_in.crl_file.clone());
-    let crl = named.or_else(|| settings.crl_file.clone());
-    let follower = Follower::build(&Files { crl, bundles }, &trust);
+    let follower = Follower::build(&Files { crl: settings.crl_file.clone(), bundles }, &trust);
     (trust, follower)
 }
 
@@ -256,7 +254,8 @@ fn mark(settings: &NodeSettings) -> u32 {
 }
 
 fn data_path(settings: &NodeSettings) -> Config {
-    let pool = pool::Config { idle: settings.pool_idle, ..pool::Config::default() };
+    let pool =
+        pool::Config { idle: settings.pool_idle, max_streams: settings.pool_streams.get(), ..pool::Config::default() };
     Config {
         network: settings.network.as_str().into(),
         same_node_lane: settings.same_node_lane,

@@ -137,7 +137,12 @@ impl NetlinkSocket {
         let mut page = Vec::with_capacity(PAGE);
         loop {
             page.clear();
-            self.socket.recv(&mut page, 0).map_err(failed)?;
+            // A receive with a deadline is not restarted after a signal (signal(7)); a profile sends a hundred a second.
+            while let Err(error) = self.socket.recv(&mut page, 0) {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(failed(error));
+                }
+            }
             let mut rest = page.as_slice();
             while !rest.is_empty() {
                 let (message, tail) = split(rest).ok_or(NetlinkError::Garbled { call })?;

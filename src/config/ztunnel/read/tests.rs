@@ -304,7 +304,7 @@ fn the_rest_of_what_is_heard() {
         drop_in.keepalive,
         Keepalive { idle: Duration::from_secs(60), user_timeout: true, ..Keepalive::default() }
     );
-    assert_eq!(drop_in.crl_file.as_deref(), Some(Path::new("crl.pem")));
+    assert_eq!(all.crl_file.as_deref(), Some(Path::new("crl.pem")));
     let check = |grace: &str, expected: u64| {
         let settings = settings(&[("TERMINATION_GRACE_PERIOD_SECONDS", grace)]);
         assert_eq!(settings.drain_deadline, Duration::from_secs(expected), "{grace}");
