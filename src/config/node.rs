@@ -50,6 +50,8 @@ pub struct NodeSettings {
     pub trust_domain_aliases: Vec<String>,
     /// Trust domains of others, each with the file of its roots.
     pub trust_bundles: Vec<(String, PathBuf)>,
+    /// Peers without the hybrid group are refused.
+    pub post_quantum_alone: bool,
     pub crl_file: Option<PathBuf>,
     pub cluster: String,
     pub cluster_domain: String,
@@ -141,6 +143,7 @@ impl NodeSettings {
             trust_domain: text("trust-domain")?,
             trust_domain_aliases: all.read("trust-domain-aliases", value::names)?,
             trust_bundles: all.read("trust-bundles", value::files)?,
+            post_quantum_alone: text("key-exchange")? == "post-quantum",
             crl_file: Some(text("crl-file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
             cluster: text("cluster")?,
             cluster_domain: text("cluster-domain")?,

@@ -42,7 +42,7 @@ pub use pem::{
     Lenient, MAX_PEM, PemError, base64, certificate_request as pem_certificate_request,
     certificates as pem_certificates, certificates_leniently, encode_certificates, encode_key, private_key_block,
 };
-pub use provider::{random_bytes, random_unit};
+pub use provider::{post_quantum_alone, random_bytes, random_unit};
 pub use roots::{RootsError, TrustedRoots};
 pub use san::{SanError, identity_of};
 pub use stream::TlsStream;

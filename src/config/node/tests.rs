@@ -34,6 +34,7 @@ fn every_setting_has_its_own_field() {
             ("log-format", _) => "json",
             ("redirect-backend", _) => "iptables",
             ("ipv6", _) => "false",
+            ("key-exchange", _) => "post-quantum",
             ("trust-bundles", _) => "other=/roots.pem",
             (_, Kind::Endpoint) => "other:15012",
             (_, Kind::Roots) => "SYSTEM",

@@ -21,6 +21,13 @@ pub(super) const ALL: &[Setting] = &[
         "Their identities must chain to that PEM file and to nothing else, and only principals match them; each file is read again when it changes",
     ),
     setting(
+        "key-exchange",
+        Kind::Choice("any|post-quantum"),
+        "any",
+        "Key exchange groups of TLS",
+        "any offers the hybrid post-quantum group first and takes others; post-quantum refuses peers that do not have it",
+    ),
+    setting(
         "crl-file",
         Kind::Text,
         "",

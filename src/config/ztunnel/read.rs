@@ -255,6 +255,9 @@ impl Reading<'_> {
         if let Some(text) = self.all.value("RUST_LOG").filter(|text| !text.is_empty()) {
             self.from("log-level", levels::levels(text), "RUST_LOG");
         }
+        if self.all.value("COMPLIANCE_POLICY") == Some("pqc") {
+            self.from("key-exchange", "post-quantum", "COMPLIANCE_POLICY");
+        }
         if let Some(format) = self.all.value("LOG_FORMAT") {
             self.from("log-format", if format == "json" { "json" } else { "text" }, "LOG_FORMAT");
         }

@@ -57,11 +57,7 @@ pub const ALL: &[Variable] = &[
     setting("CA_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "ca-roots"),
     setting("CLUSTER_DOMAIN", "cluster.local", "cluster-domain"),
     heard("CLUSTER_ID", "Kubernetes", "the setting `cluster`, unless ISTIO_META_CLUSTER_ID says another"),
-    always(
-        "COMPLIANCE_POLICY",
-        "",
-        "the hybrid post-quantum group is offered and taken first in any case, and peers without it are not refused",
-    ),
+    heard("COMPLIANCE_POLICY", "", "`pqc` is the setting `key-exchange` post-quantum; anything else changes nothing"),
     setting("CONNECTION_TERMINATION_DEADLINE", "5s", "drain-deadline"),
     setting("CRL_PATH", "", "crl-file"),
     always("ENABLE_ORIG_SRC", "true", "an application always sees its client's own address"),

@@ -17,6 +17,7 @@ use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::{Panics, ready::Readiness};
 use crate::sys::{limits, socket};
 use crate::telemetry::log;
+use crate::tls;
 
 use super::parts::Parts;
 
@@ -43,6 +44,9 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
     };
     if let Some(Keepalive { enabled, idle, interval, probes, user_timeout }) = istio.map(|istio| istio.keepalive) {
         socket::set_probes(enabled.then_some(socket::Probes { idle, interval, count: probes, user_timeout }));
+    }
+    if settings.post_quantum_alone {
+        tls::post_quantum_alone();
     }
     let (guard, levels) = log::init(&log, std::io::stdout())?;
     let config = pools::Config { data_threads: settings.data_threads, busy_poll: settings.data_busy_poll };

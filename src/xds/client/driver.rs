@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Status as GrpcStatus;
+use tonic::{Code, Status as GrpcStatus};
 
 use crate::proto::discovery::Node;
 use crate::proto::google::{Struct, Value};
@@ -152,6 +152,9 @@ impl<C: Connect, S: Sink> Client<C, S> {
             let began = Instant::now();
             let end = self.attempt(silences).await;
             let delivered = self.engine.traces.delivered;
+            if matches!(&end, End::ByStatus { status, .. } if status.code() == Code::Unauthenticated) {
+                self.connect.refused();
+            }
             self.engine.closed();
             silences = if matches!(end, End::Silent) { silences.saturating_add(1) } else { 0 };
             let wait = backoff.ended(delivered, began.elapsed(), (self.random)());

@@ -32,6 +32,9 @@ pub trait Connect: Send + 'static {
     /// A new connection, with the metadata of its stream (`authorization`, `clusterid`). It should find a peer that is
     /// gone by itself (HTTP/2 PINGs): a stream may be silent for long. Given up after 20 s.
     fn connect(&mut self) -> impl Future<Output = Result<Dialled<Self::Service>, ConnectError>> + Send;
+
+    /// The control plane does not take us for who we say we are (`UNAUTHENTICATED`): what was shown is no good any more.
+    fn refused(&mut self) {}
 }
 
 /// A connection that can take a stream.

@@ -148,4 +148,8 @@ impl Connect for Line {
         let service = self.0.connect().await?;
         Ok(Dialled { service, metadata: self.0.metadata()? })
     }
+
+    fn refused(&mut self) {
+        self.0.token_refused();
+    }
 }
