@@ -15,7 +15,7 @@ ROOT := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null && echo yes || {
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: deps envoy ## build, and show two nodes carrying real pods' traffic; needs root
@@ -55,6 +55,13 @@ kernel: deps envoy ## the tests in network namespaces alone
 .PHONY: bench
 bench: deps ## measure culvert against no mesh, side by side; needs root and some minutes
 	@cargo $(RUNNER) bench --bench mesh -- $(if $(PEER),--peer '$(abspath $(PEER))') $(ARGS)
+
+# Some minutes to build, then SECONDS for each of TARGETS (all of them). Not a part of `make test`, which asks the seeds.
+.PHONY: fuzz-smoke
+fuzz-smoke: SECONDS ?= 60
+fuzz-smoke: ## fuzz every decoder for a minute; installs cargo-fuzz when it is missing
+	@deploy/deps.sh c++:g++
+	@tests/fuzz/smoke $(SECONDS) $(TARGETS)
 
 .PHONY: docs
 docs: deps ## write the reference pages again from the code

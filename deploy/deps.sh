@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs from Debian's packages what building and testing need and this machine lacks.
-# Says what it does; does nothing when nothing is missing.
+# Says what it does; does nothing when nothing is missing. Arguments are further pairs of command:package.
 set -eu
 
 say() { printf '%s\n' "$*" >&2; }
 
 # command:package
-wanted="cc:gcc ip:iproute2 nft:nftables iptables:iptables"
+wanted="cc:gcc ip:iproute2 nft:nftables iptables:iptables $*"
 missing=""
 for pair in $wanted; do
     # The tools of the network are in /usr/sbin, which is not in everybody's PATH.

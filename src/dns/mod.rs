@@ -14,6 +14,8 @@ mod connections;
 mod counted;
 mod datagrams;
 mod demand;
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod names;
 mod origin;

@@ -8,6 +8,8 @@ pub mod budgets;
 pub mod connections;
 pub mod dialler;
 pub mod flows;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbound;
 pub mod names;
 pub mod outbound;

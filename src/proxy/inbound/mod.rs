@@ -3,4 +3,4 @@
 
 pub(super) mod hbone;
 pub(super) mod plaintext;
-mod proxy_header;
+pub(super) mod proxy_header;

@@ -17,7 +17,7 @@ const IDENTITY: u8 = 0xd0;
 /// The header for a connection of `client` to `destination` by a peer that has proven `identity`. Addresses of two
 /// families fit no form of it and are left out, as the protocol has it. At most 16 + 36 + 3 + 2048 bytes: an identity
 /// that was parsed is no longer than that.
-pub(super) fn header(client: SocketAddr, destination: SocketAddr, identity: &Identity) -> Vec<u8> {
+pub fn header(client: SocketAddr, destination: SocketAddr, identity: &Identity) -> Vec<u8> {
     let (family, mut rest) = match (client.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => (TCP_V4, [from.octets(), to.octets()].concat()),
         (IpAddr::V6(from), IpAddr::V6(to)) => (TCP_V6, [from.octets(), to.octets()].concat()),

@@ -25,6 +25,8 @@ mod demand;
 mod driver;
 mod engine;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod intake;
 mod keep;

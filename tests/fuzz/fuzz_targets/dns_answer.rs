@@ -1,0 +1,3 @@
+#![no_main]
+
+culvert_fuzz::target!(dns_answer);
