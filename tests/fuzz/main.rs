@@ -25,9 +25,9 @@ fn read(path: &str) -> String {
 fn seeds_of(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = root().join("tests/fuzz/seeds").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    paths.into_iter().map(|path| (path.clone(), fs::read(path).expect("a seed is a file"))).collect()
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn messages() -> Vec<Seed> {
 fn xds() -> Vec<Seed> {
     let settings = Settings { trust_domain: "cluster.local".into(), cluster: "Kubernetes".into() };
     let State { workloads, services, policies } =
-        parse("whole.yaml", include_str!("seeds/local_xds/whole.yaml"), &settings).unwrap();
+        parse("whole.yaml", include_str!("seeds/local_xds/whole.yaml"), &settings).expect("the seed is a mesh");
     let mut addresses = Vec::new();
     for workload in &workloads {
         addresses.push((name::of_workload(workload).to_owned(), encode_workload(workload).encode_to_vec()));

@@ -20,7 +20,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below `folder` whose name ends in `end`, sorted. Built files and git's own are left out.
+/// What runs leave in the tree, beside git's own and what is built.
+const LEFT: [&str; 3] = [".git", "tests/fuzz/artifacts", "tests/fuzz/corpus"];
+
+/// Every file below `folder` whose name ends in `end`, sorted. Built files, git's own and those of runs are left out.
 fn files(folder: &str, end: &str) -> Vec<File> {
     let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
@@ -29,7 +32,7 @@ fn files(folder: &str, end: &str) -> Vec<File> {
             let name =
                 path.strip_prefix(root()).expect("it is below the root").to_str().expect("paths are UTF-8").to_owned();
             if path.is_dir() && !path.is_symlink() {
-                let skipped = name == "target" || name.ends_with("/target") || name == ".git";
+                let skipped = name == "target" || name.ends_with("/target") || LEFT.contains(&&*name);
                 folders.extend((!skipped).then_some(path));
             } else if name.ends_with(end) && name != ".git" {
                 // What is not text (a capture, a picture) has no words to check.
