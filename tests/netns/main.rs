@@ -13,6 +13,7 @@
 
 mod bed;
 mod certificates;
+mod control;
 mod crash;
 mod dns;
 mod entries;
