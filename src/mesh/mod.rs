@@ -9,6 +9,7 @@
 
 mod channel;
 mod compiled;
+pub mod demand;
 mod held;
 mod index;
 mod keys;

@@ -137,6 +137,11 @@ impl Service {
     pub fn port(&self, port: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|entry| entry.port == port)
     }
+
+    /// Whether `ip` is one of its own addresses, and not only within a block.
+    pub fn is_at(&self, network: &str, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|at| *at.network == *network && at.ip() == Some(ip))
+    }
 }
 
 // === impl VirtualAddress ===

@@ -4,6 +4,7 @@
 //! Never: a rule in a kernel, a label, a manifest. What may pass is decided by `route` and `authz`.
 
 mod accept;
+mod asking;
 pub mod budgets;
 pub mod connections;
 pub mod dialler;
@@ -15,6 +16,7 @@ pub mod names;
 pub mod outbound;
 pub mod outcome;
 pub mod outlier;
+pub mod own;
 pub mod pod;
 pub mod relay;
 pub mod report;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::relay::Broken;
 use crate::authz::Denial;
+use crate::mesh::demand::{Silence, Unanswered};
 use crate::model::ports;
 use crate::route::outbound::Refusal;
 use crate::telemetry::metrics::ResponseFlags;
@@ -111,6 +112,9 @@ pub enum Failure {
     /// A captured connection that conntrack knows nothing of.
     #[error("the connection has no original destination: it was not redirected")]
     Uncaptured,
+    /// The control plane was asked and has not said what is there. Nothing goes past the mesh for that.
+    #[error("{0}")]
+    Unsaid(Box<Unanswered>),
     /// A name that is none of this pod's services, or without that port.
     #[error("the name that was asked for is no service of this pod with that port ({to})")]
     UnknownService { to: SocketAddr },
@@ -152,6 +156,11 @@ impl Failure {
             Self::NoRoute { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
+            Self::Unsaid(unanswered) => match unanswered.why {
+                Silence::Deadline | Silence::Unreadable => Fault::Peer,
+                Silence::Ended => Fault::Us,
+                Silence::TooMany => Fault::App,
+            },
             Self::Abandoned
             | Self::Broken(_)
             | Self::HandshakeRate { .. }
@@ -210,6 +219,11 @@ impl Failure {
             Self::Tunnel { cause: TunnelCause::Tls, .. } => "tls",
             Self::Uncaptured => "not_redirected",
             Self::UnknownService { .. } => "unknown_service",
+            Self::Unsaid(unanswered) => match unanswered.why {
+                Silence::Deadline | Silence::Ended => "no_mesh_answer",
+                Silence::TooMany => "demand_limit",
+                Silence::Unreadable => "unreadable_answer",
+            },
             Self::UnknownWorkload { .. } => "unknown_workload",
         }
     }

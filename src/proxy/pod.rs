@@ -19,9 +19,10 @@ use super::flows::Client;
 use super::outcome::Failure;
 use super::outlier::Outliers;
 use super::shared::Shared;
-use super::{inbound, outbound};
+use super::{asking, inbound, outbound, own};
 use crate::authz::{self, Decision, Permit, Request};
 use crate::identity::access::PodCert;
+use crate::mesh::demand::Share;
 use crate::mesh::{Held, View};
 use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
@@ -74,6 +75,9 @@ pub struct PodProxy {
     pub(super) handshaking: Semaphore,
     /// Of handshakes that peers begin.
     rate: Rate,
+    /// What connections of the pod ask of the control plane at a time, and what connections to it do.
+    pub(super) opening: Share,
+    pub(super) arriving: Share,
     /// The accept loops end with it.
     accepting: CancellationToken,
     /// The accept loops.
@@ -139,6 +143,8 @@ impl PodProxy {
             shared: Arc::clone(shared),
             handshaking: Semaphore::new(handshakes(shared.config.connections_per_pod)),
             rate: Rate::new(shared.config.handshakes_per_second),
+            opening: Share::new(asking::SHARE),
+            arriving: Share::new(asking::SHARE),
             accepting: tasks.draining().child_token(),
             listening: TaskTracker::new(),
             addresses: ArcSwap::from_pointee(pod.addresses.clone()),
@@ -160,6 +166,9 @@ impl PodProxy {
             for listener in listeners {
                 proxy.serve(listener, reporter, handle)?;
             }
+        }
+        if let Some(demand) = &shared.demand {
+            own::ask(shared, demand, &proxy);
         }
         Ok(proxy)
     }
@@ -356,4 +365,4 @@ impl Drop for PodProxy {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -15,6 +15,8 @@ use super::names::Names;
 use super::pod::PodProxy;
 use super::report::Report;
 use crate::mesh;
+use crate::mesh::demand::{OnDemand, Sought};
+use crate::mesh::{Held, View};
 use crate::runtime::Panics;
 use crate::runtime::tasks::Tasks;
 use crate::sys::splice::PipePool;
@@ -44,6 +46,8 @@ pub struct Config {
 pub struct Shared {
     pub config: Config,
     pub mesh: mesh::Reader,
+    /// Where the mesh holds only what was asked for; none when it holds all there is.
+    pub demand: Option<Arc<OnDemand>>,
     pub local: LocalPods,
     pub pipes: PipePool,
     pub descriptors: Arc<Descriptors>,
@@ -79,6 +83,19 @@ impl Shared {
     pub(super) fn tasks(&self, pod: &str) -> Tasks {
         let limit = self.config.connections_per_pod;
         Tasks::new(pod, limit, self.data.clone(), self.panics.clone(), &self.drain, &self.force)
+    }
+
+    /// The workload at the other end of an arriving connection. It is good for labels and no connection waits for them,
+    /// so one that the mesh lacks is asked for in passing.
+    pub(super) fn source(&self, view: &View, ip: IpAddr) -> Option<Arc<Held>> {
+        let network = &self.config.network;
+        let found = view.workload_at(network, ip).cloned();
+        if let (None, Some(demand)) = (&found, &self.demand)
+            && let Some(sought) = Sought::address(Arc::clone(network), ip)
+        {
+            demand.hint(sought);
+        }
+        found
     }
 }
 

@@ -6,5 +6,6 @@ pub mod balance;
 pub mod gateway;
 mod hash;
 pub mod inbound;
+pub mod missing;
 pub mod outbound;
 pub mod waypoint;

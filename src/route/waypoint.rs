@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::balance::{Avoid, Caller, Picked, Wanted, address, balance};
 use super::hash;
+use crate::mesh::demand::Sought;
 use crate::mesh::{Held, View};
 use crate::model::gateway::{GatewayAddress, GatewayDestination};
 use crate::model::service::{IpFamilies, Service};
@@ -102,6 +103,27 @@ pub fn is_endpoint(waypoint: &GatewayAddress, view: &View, is: impl Fn(&Held) ->
         Some(Referent::Workload(workload)) => is(workload),
         None => false,
     }
+}
+
+/// What to ask for where nothing is at the reference. `None` where something is, or nothing can be.
+pub(super) fn sought(reference: &GatewayAddress, view: &View) -> Option<Sought> {
+    if referent(reference, view).is_some() {
+        return None;
+    }
+    match &reference.destination {
+        GatewayDestination::Address { network, ip } => Sought::address(Arc::clone(network), *ip),
+        GatewayDestination::Hostname(key) => Some(Sought::Service(key.clone())),
+    }
+}
+
+/// The waypoint itself, or all of its endpoints.
+pub(super) fn workloads<'a>(waypoint: &GatewayAddress, view: &'a View) -> impl Iterator<Item = &'a Held> {
+    let (one, endpoints) = match referent(waypoint, view) {
+        Some(Referent::Service(service)) => (None, view.endpoints(&service.key())),
+        Some(Referent::Workload(workload)) => (Some(&**workload), &[][..]),
+        None => (None, &[][..]),
+    };
+    one.into_iter().chain(endpoints.iter().map(|endpoint| &**endpoint.workload()))
 }
 
 /// The identities that the server at `workload` may prove: its own, and those that the service names.

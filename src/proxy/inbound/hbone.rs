@@ -1,6 +1,6 @@
 //! Tunnels that come to a pod: mutual TLS with the pod's certificate, then one CONNECT a connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,13 +18,16 @@ use crate::hbone::server::{Connection, Incoming, Refusal};
 use crate::mesh::{Held, View};
 use crate::model::spiffe::Identity;
 use crate::model::workload::Kind;
+use crate::proxy::asking::Asking;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{PodProxy, handshakes};
 use crate::proxy::relay::tunnelled::{Resets, join};
 use crate::proxy::relay::{Broken, Ended, Side, unless_ended};
 use crate::proxy::report::Open;
+use crate::proxy::shared::Shared;
 use crate::route::inbound::{Arrival, Here, Inbound, service_of, tunnelled};
+use crate::route::missing::missing_inbound;
 use crate::sys::socket;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::Reporter;
@@ -108,18 +111,8 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
 
 /// Carries one connection of a tunnel.
 async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepted: Instant) {
-    let view = known(&pod, &incoming.authority).await;
-    let own = pod.workload(&view).cloned();
+    let Known { view, own, place, unsaid } = known(&pod, &incoming.authority, peers.local.ip()).await;
     let network = &pod.shared.config.network;
-    let addresses = pod.addresses();
-    let arrival = Arrival {
-        authority: &incoming.authority,
-        local: peers.local.ip(),
-        addresses: &addresses,
-        network,
-        workload: own.as_deref(),
-    };
-    let place = tunnelled(&arrival, &view);
     let destination = match (&place, &incoming.authority) {
         (Inbound::Here(here), _) => here.to,
         (_, Authority::Address(address)) => *address,
@@ -143,7 +136,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         hop: Some(peers.local),
         client_identity: Some(peers.identity.clone()),
         server_identity: Some(pod.identity.clone()),
-        source: is_near.then(|| view.workload_at(network, peers.client.ip()).cloned()).flatten(),
+        source: is_near.then(|| pod.shared.source(&view, peers.client.ip())).flatten(),
         target: own.clone(),
         service,
         revoked: Some(peers.revoked.clone()),
@@ -153,7 +146,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     let open = pod.shared.report.open_one(accepted, facts, &pod.arrived);
     let connection = Arc::clone(open.connection());
     let dialled = tokio::select! {
-        dialled = dial(&pod, &peers, destination, place) => dialled,
+        dialled = dial(&pod, &peers, destination, place, unsaid) => dialled,
         why = connection.ended() => {
             incoming.refuse(refusal(why));
             return open.close(Err(why), true);
@@ -175,14 +168,42 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     }
 }
 
-/// The mesh. What is asked for by another address or by a name takes the pod's own record, which is waited for.
-async fn known(pod: &PodProxy, authority: &Authority) -> Arc<View> {
-    let view = pod.shared.mesh.view();
-    let is_plain = matches!(authority, Authority::Address(to) if pod.addresses().contains(&to.ip()));
-    if is_plain || pod.workload(&view).is_some() {
-        return view;
+/// The mesh, and what it says of a tunnel's destination.
+struct Known {
+    view: Arc<View>,
+    own: Option<Arc<Held>>,
+    place: Inbound,
+    /// The place does not count: the control plane has not said what it was judged by.
+    unsaid: Option<Failure>,
+}
+
+/// Judges the destination. What is asked for by another address or by a name takes the pod's own record, which is waited
+/// for, and in a mesh that holds only what was asked for, what is there.
+async fn known(pod: &PodProxy, authority: &Authority, local: IpAddr) -> Known {
+    let Shared { mesh, config, demand, .. } = &*pod.shared;
+    let addresses = pod.addresses();
+    let mut view = mesh.view();
+    let is_plain = matches!(authority, Authority::Address(to) if addresses.contains(&to.ip()));
+    if !is_plain && pod.workload(&view).is_none() {
+        view = mesh.wait_for(config.policy_wait, |view| pod.workload(view).is_some()).await;
     }
-    pod.shared.mesh.wait_for(pod.shared.config.policy_wait, |view| pod.workload(view).is_some()).await
+    let mut asking = Asking::new(&pod.shared, &pod.arriving, config.policy_wait);
+    loop {
+        let own = pod.workload(&view).cloned();
+        let workload = own.as_deref();
+        let arrival = Arrival { authority, local, addresses: &addresses, network: &config.network, workload };
+        let place = tunnelled(&arrival, &view);
+        let missing = if demand.is_some() { missing_inbound(&arrival, &place, &view) } else { Vec::new() };
+        let unsaid = match asking.about(missing, view.version()).await {
+            Ok(true) => {
+                view = mesh.view();
+                continue;
+            }
+            Ok(false) => None,
+            Err(why) => Some(why),
+        };
+        return Known { view, own, place, unsaid };
+    }
 }
 
 fn refusal(why: &Failure) -> Refusal {
@@ -198,7 +219,11 @@ async fn dial(
     peers: &Peers,
     destination: SocketAddr,
     place: Inbound,
+    unsaid: Option<Failure>,
 ) -> Result<(TcpStream, Here), Failure> {
+    if let Some(why) = unsaid {
+        return Err(why);
+    }
     let here = match place {
         Inbound::Here(here) => here,
         Inbound::Loop => return Err(Failure::Loop),

@@ -37,7 +37,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
         hop: None,
         client_identity: None,
         server_identity: None,
-        source: view.workload_at(&shared.config.network, client.ip()).cloned(),
+        source: shared.source(&view, client.ip()),
         service: own.as_deref().and_then(|own| service_of(own, None, destination.port(), &view)),
         target: own,
         revoked: None,

@@ -16,9 +16,12 @@ use super::express::{self, Near};
 use super::tunnel::Proven;
 use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
+use crate::mesh::demand::Sought;
 use crate::model::spiffe::Identity;
+use crate::proxy::asking::Asking;
 use crate::proxy::outcome::Failure;
 use crate::route::balance::{Avoid, EndpointId};
+use crate::route::missing::missing;
 use crate::route::outbound::{Facts, Refusal, Route, Target, outbound};
 use crate::telemetry::metrics::table;
 use crate::tls::{random_bytes, random_unit};
@@ -72,15 +75,22 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
     let pod = &captured.pod;
     let mut attempts = Attempts { captured, tried: Vec::new(), resolved: Vec::new(), last: None };
+    // What is not known may take half of the time: the rest is for the dial.
+    let mut asking = Asking::new(&pod.shared, &pod.opening, pod.shared.config.connect_timeout / 2);
     let mut random = chance();
-    // Every round ends the loop, looks up another name, waits within ENROLLING, or counts as a look.
+    // Every round ends the loop, asks (which is counted), looks up another name, waits within ENROLLING, or counts as a look.
     let mut looks = 0;
     loop {
         let view = pod.shared.mesh.view();
         let aside = pod.outliers().aside(Instant::now());
-        let attempted = attempts.decide(&view, &aside, random);
+        let (attempted, missing) = attempts.decide(&view, &aside, random);
         let version = view.version();
         drop(view);
+        match asking.about(missing, version).await {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(why) => return Err(Given { why, attempted }),
+        }
         let tried = match &attempted.decision.route {
             Route::Resolve(_, name) => match attempts.resolve(name, random).await {
                 // The same chance leads to the same endpoint, which has an address now.
@@ -145,7 +155,8 @@ struct Attempts<'a> {
 // === impl Attempts ===
 
 impl Attempts<'_> {
-    fn decide(&self, view: &crate::mesh::View, aside: &HashSet<EndpointId>, random: u64) -> Attempted {
+    /// The road, and what that decision was made without.
+    fn decide(&self, view: &crate::mesh::View, aside: &HashSet<EndpointId>, random: u64) -> (Attempted, Vec<Sought>) {
         let Captured { pod, client, destination, listener, .. } = self.captured;
         let config = &pod.shared.config;
         let source = pod.workload(view).cloned();
@@ -166,7 +177,9 @@ impl Attempts<'_> {
             resolved: &self.resolved,
         };
         let decision = outbound(&facts, view, &Avoid { tried: &self.tried, aside }, random);
-        Attempted { decision, source }
+        // A vector that is empty is no allocation.
+        let missing = if pod.shared.demand.is_some() { missing(&facts, &decision, view) } else { Vec::new() };
+        (Attempted { decision, source }, missing)
     }
 
     /// Looks up the name of a chosen endpoint, for this connection.

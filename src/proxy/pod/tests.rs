@@ -34,7 +34,7 @@ fn shared() -> Arc<Shared> {
     shared_with(mesh)
 }
 
-fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
+pub(in crate::proxy) fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
     let force = CancellationToken::new();
     Arc::new(Shared {
         config: Config {
@@ -48,6 +48,7 @@ fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             tunnels: TunnelConfig { pool: crate::hbone::pool::Config::default(), window_budget: 1 << 20 },
         },
         mesh,
+        demand: None,
         local: LocalPods::default(),
         pipes: PipePool::new(),
         descriptors: crate::proxy::budgets::Descriptors::new(100_000),
@@ -92,7 +93,7 @@ fn address() -> SocketAddr {
 }
 
 /// A pod in this process's own namespace, and the address of its HBONE listener.
-fn start(shared: &Arc<Shared>, name: &str) -> (Arc<PodProxy>, SocketAddr) {
+pub(in crate::proxy) fn start(shared: &Arc<Shared>, name: &str) -> (Arc<PodProxy>, SocketAddr) {
     let listen = || vec![socket::listen("127.0.0.1:0".parse().unwrap()).unwrap()];
     let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen() };
     let hbone = listeners.hbone[0].local_addr().unwrap();

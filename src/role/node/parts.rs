@@ -106,6 +106,7 @@ impl Parts {
         let shared = Arc::new(Shared {
             config: data_path(settings),
             mesh: reader,
+            demand: None,
             local: LocalPods::default(),
             pipes: PipePool::new(),
             descriptors: Descriptors::new(usize::try_from(limits::usage().max_files).unwrap_or(usize::MAX)),

@@ -1,9 +1,11 @@
 use super::*;
+use crate::mesh::demand::Sought;
 use crate::mesh::{self, State};
 use crate::model::gateway::GatewayDestination;
 use crate::model::name::NamespacedName;
 use crate::model::service::ServicePort;
 use crate::model::workload::{ServiceMembership, Workload};
+use crate::route::missing::missing_inbound;
 
 fn here(to: &str) -> Inbound {
     let to = to.parse().unwrap();
@@ -91,6 +93,69 @@ fn mesh(application_tunnel: Option<ApplicationTunnel>) -> State {
         ],
         policies: Vec::new(),
     }
+}
+
+#[test]
+fn what_is_asked_for_is_judged_as_in_the_whole_mesh() {
+    let all = mesh(None);
+    let addresses = ["10.0.0.7".parse().unwrap()];
+    let judge = |state: State, authority: &Authority| {
+        let (mut writer, reader) = mesh::channel();
+        writer.replace(state);
+        let view = reader.view();
+        let workload = view.workload_by_uid("pod").map(|workload| &**workload);
+        let arrival = Arrival { authority, local: addresses[0], addresses: &addresses, network: "", workload };
+        let judged = tunnelled(&arrival, &view);
+        (judged, missing_inbound(&arrival, &judged, &view))
+    };
+    for (authority, most) in [
+        ("10.0.0.7:80", 0),
+        ("web.test:80", 1),
+        ("named.test:80", 1),
+        ("web.test:81", 1),
+        ("none.test:80", 1),
+        ("other.test:80", 1),
+        ("bad.test:80", 1),
+        ("10.0.0.40:80", 2),
+        ("10.96.0.5:80", 2),
+        ("10.96.0.6:80", 2),
+        ("behind.test:80", 2),
+        ("10.0.0.41:80", 1),
+        ("10.96.0.7:80", 1),
+        ("192.168.0.9:80", 1),
+        ("127.0.0.1:80", 0),
+    ] {
+        let authority: Authority = authority.parse().unwrap();
+        // The pod's own record has come.
+        let mut part = State { workloads: vec![all.workloads[0].clone()], ..State::default() };
+        let mut asked = Vec::new();
+        let judged = loop {
+            let (judged, mut missing) = judge(part.clone(), &authority);
+            missing.retain(|sought| !asked.contains(sought));
+            if missing.is_empty() {
+                break judged;
+            }
+            for sought in missing {
+                let by_address = |ip: &IpAddr| matches!(&sought, Sought::Address { ip: wanted, .. } if wanted == ip);
+                part.workloads.extend(all.workloads.iter().filter(|w| w.addresses.iter().any(by_address)).cloned());
+                let is = |s: &&Service| {
+                    matches!(&sought, Sought::Service(key) if *key == s.key())
+                        || s.addresses.iter().filter_map(VirtualAddress::ip).any(|ip| by_address(&ip))
+                };
+                part.services.extend(all.services.iter().filter(is).cloned());
+                asked.push(sought);
+            }
+            assert!(asked.len() <= most, "{authority}: {asked:?}");
+        };
+        assert_eq!(judged, judge(all.clone(), &authority).0, "{authority}");
+    }
+    // The name says the namespace.
+    let part = State { workloads: vec![all.workloads[0].clone()], ..State::default() };
+    let (_, missing) = judge(part.clone(), &"db.data.svc.cluster.local:80".parse().unwrap());
+    assert_eq!(missing, [Sought::Service(NamespacedName::new("data", "db.data.svc.cluster.local"))]);
+    // Who is no pod that is known is no waypoint.
+    let (judged, missing) = judge(State::default(), &"10.0.0.40:80".parse().unwrap());
+    assert_eq!((judged, missing), (Inbound::NotOurs, vec![]));
 }
 
 #[track_caller]

@@ -3,11 +3,13 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mesh::demand::Sought;
 use crate::mesh::{self, State};
 use crate::model::gateway::GatewayDestination;
 use crate::model::name::NamespacedName;
 use crate::model::service::{Balancing, ServicePort, VirtualAddress, Visibility};
 use crate::model::workload::{ApplicationTunnel, ServiceMembership, Workload};
+use crate::route::missing::missing;
 
 const OWN: &str = "10.0.0.7";
 
@@ -155,6 +157,17 @@ struct From<'a> {
 const CLIENT: From<'static> = From { account: "client", client: OWN, own: OWN, here: &[] };
 
 fn decide(state: &State, from: From<'_>, destination: &str, avoid: &Avoid<'_>, random: u64) -> Decision {
+    decide_and_miss(state, from, destination, avoid, random).0
+}
+
+/// With what the decision was made without, if the mesh holds only what was asked for.
+fn decide_and_miss(
+    state: &State,
+    from: From<'_>,
+    destination: &str,
+    avoid: &Avoid<'_>,
+    random: u64,
+) -> (Decision, Vec<Sought>) {
     let (mut writer, reader) = mesh::channel();
     writer.replace(state.clone());
     let identity = Identity::new("cluster.local", "shop", from.account);
@@ -173,7 +186,10 @@ fn decide(state: &State, from: From<'_>, destination: &str, avoid: &Avoid<'_>, r
         own: &own,
         resolved: &resolved,
     };
-    outbound(&facts, &reader.view(), avoid, random)
+    let view = reader.view();
+    let decision = outbound(&facts, &view, avoid, random);
+    let missing = missing(&facts, &decision, &view);
+    (decision, missing)
 }
 
 /// The road in words, so that a table of them can be read.
@@ -437,6 +453,113 @@ fn any_state() -> impl Strategy<Value = State> {
         web.waypoint = waypoints[usize::from(way)].clone();
         state
     })
+}
+
+/// What a control plane answers: a workload, or else services, and with a service its endpoints.
+fn answer(all: &State, sought: &Sought) -> State {
+    let mut part = State::default();
+    let at = |ip: &IpAddr, network: &str| {
+        let is = |w: &&Workload| *w.network == *network && w.addresses.contains(ip);
+        all.workloads.iter().filter(is).cloned().collect::<Vec<_>>()
+    };
+    let services = |is: &dyn Fn(&Service) -> bool| all.services.iter().filter(|s| is(s)).cloned().collect::<Vec<_>>();
+    match sought {
+        Sought::Address { network, ip } => {
+            part.workloads = at(ip, network);
+            if part.workloads.is_empty() {
+                part.services = services(&|s| s.is_at(network, *ip));
+            }
+            if part.workloads.is_empty() && part.services.is_empty() {
+                part.services = services(&|s| s.addresses.iter().any(|a| a.network == *network && a.net.contains(ip)));
+            }
+        }
+        Sought::Service(key) => part.services = services(&|s| s.key() == *key),
+    }
+    for service in &part.services {
+        let is = |w: &&Workload| w.services.iter().any(|of| of.service == service.key());
+        part.workloads.extend(all.workloads.iter().filter(is).cloned());
+    }
+    part
+}
+
+#[test]
+fn what_is_asked_for_leads_where_the_whole_mesh_does() {
+    let all = mesh();
+    let (tried, aside) = none();
+    let avoid = Avoid { tried: &tried, aside: &aside };
+    let gate = From { account: "gate", client: "10.0.0.30", own: "10.0.0.30", here: &[] };
+    let near = From { here: &["meshed", "web-0", "sandwich-0", "gate"], ..CLIENT };
+    for from in [CLIENT, gate, near] {
+        for (destination, most) in [
+            ("10.0.0.1:80", 1),
+            ("[fd00::1]:80", 1),
+            ("10.0.0.2:80", 1),
+            ("192.168.0.9:443", 1),
+            // Not worth a question.
+            ("127.0.0.1:80", 0),
+            ("127.0.0.1:15001", 0),
+            ("169.254.169.254:80", 0),
+            ("10.96.0.1:80", 1),
+            ("10.96.0.1:81", 1),
+            ("10.96.0.4:80", 1),
+            ("10.96.0.5:80", 1),
+            ("10.96.0.6:80", 1),
+            ("10.96.0.9:80", 1),
+            ("10.96.0.17:80", 1),
+            // Within a block, and nothing else.
+            ("10.1.2.3:80", 1),
+            // The gateway of another network, which nobody has.
+            ("10.96.0.7:80", 2),
+            // Waypoints: by name, by a pod's address, by a service's, of another network, and such as are nowhere.
+            ("10.96.0.10:80", 2),
+            ("10.96.0.11:80", 2),
+            ("10.96.0.12:80", 2),
+            ("10.96.0.13:80", 2),
+            ("10.96.0.14:80", 3),
+            ("10.96.0.15:80", 2),
+            ("10.96.0.16:80", 1),
+            ("10.0.0.40:80", 2),
+            ("10.0.0.41:80", 2),
+            ("10.0.0.42:80", 2),
+            ("10.0.0.43:80", 2),
+            ("10.0.0.44:80", 2),
+        ] {
+            let (mut part, mut asked) = (State::default(), Vec::new());
+            let decision = loop {
+                let (decision, mut missing) = decide_and_miss(&part, from, destination, &avoid, 0);
+                missing.retain(|sought| !asked.contains(sought));
+                if missing.is_empty() {
+                    break decision;
+                }
+                for sought in missing {
+                    let State { workloads, services, .. } = answer(&all, &sought);
+                    part.workloads.extend(workloads);
+                    part.services.extend(services);
+                    asked.push(sought);
+                }
+                assert!(asked.len() <= most, "{destination}: {asked:?}");
+            };
+            let whole = decide(&all, from, destination, &avoid, 0);
+            assert_eq!(words(&decision), words(&whole), "{} to {destination}", from.account);
+        }
+    }
+}
+
+#[test]
+fn a_pod_within_the_block_of_a_service_that_is_known_is_asked_for() {
+    let (tried, aside) = none();
+    let avoid = Avoid { tried: &tried, aside: &aside };
+    let mut part = answer(&mesh(), &Sought::Address { network: "".into(), ip: "10.1.2.3".parse().unwrap() });
+    let (decision, missing) = decide_and_miss(&part, CLIENT, "10.0.0.1:80", &avoid, 0);
+    assert_eq!(words(&decision), "NoEndpoint of wide");
+    assert_eq!(missing, [Sought::address("", "10.0.0.1".parse().unwrap()).unwrap()]);
+    // One that only another namespace sees says nothing of the address either.
+    part.services = mesh().services.into_iter().filter(|s| s.visibility == Visibility::Namespace).collect();
+    let (decision, missing) = decide_and_miss(&part, CLIENT, "10.96.0.8:80", &avoid, 0);
+    assert_eq!((words(&decision), missing.len()), ("passthrough".into(), 1));
+    let (mut writer, reader) = mesh::channel();
+    writer.replace(part);
+    assert!(!missing[0].is_held(&reader.view()));
 }
 
 proptest! {

@@ -203,6 +203,7 @@ impl Node {
                 tunnels: TunnelConfig { pool: pool::Config::default(), window_budget: 1 << 20 },
             },
             mesh: reader,
+            demand: None,
             local: LocalPods::default(),
             pipes: PipePool::new(),
             descriptors: crate::proxy::budgets::Descriptors::new(10_000),
