@@ -102,6 +102,8 @@ pub struct NodeSettings {
     pub ca_server_name: Option<String>,
     pub token_file: Option<PathBuf>,
     pub zds_socket: Option<PathBuf>,
+    /// Where the next process of this node takes over; [`None`]: nowhere.
+    pub takeover_socket: Option<PathBuf>,
     pub local_xds: Option<PathBuf>,
     /// What ztunnel's environment says beyond settings; only in its place.
     pub drop_in: Option<DropIn>,
@@ -203,6 +205,7 @@ impl NodeSettings {
             ca_server_name: some_text("ca-server-name")?,
             token_file: some_path("token-file")?,
             zds_socket: some_path("zds-socket")?,
+            takeover_socket: some_path("takeover-socket")?,
             local_xds: some_path("local-xds")?,
             drop_in,
             rows: super::show::rows(all),

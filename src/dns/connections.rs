@@ -22,23 +22,36 @@ const TRANSFER: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts at one listener. A connection too many is closed.
-pub(super) async fn serve(pod: Arc<Inner>, listener: TcpListener) {
+pub(super) async fn serve(pod: Arc<Inner>, listener: Arc<TcpListener>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                if socket::prepare_accepted(&stream).is_err() {
-                    continue; // reset before we came to it
-                }
-                let of = Arc::clone(&pod);
-                if pod.connections.spawn(async move { converse(&of, stream).await }).is_err() {
-                    unanswered(&pod.shared.metrics, "limit");
-                }
-            }
+            Ok((stream, _)) => take(&pod, stream),
             Err(error) => {
                 tracing::debug!(target: "dns", pod = %pod.pod.key, %error, "cannot accept");
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Serves what is queued where closing would reset it though others listen on: beside another process's listeners.
+pub(super) fn serve_queued(pod: &Arc<Inner>, listener: &TcpListener) {
+    if !socket::is_beside(listener) {
+        return;
+    }
+    for _ in 0..socket::BACKLOG {
+        let Ok(Some((stream, _))) = socket::accept_queued(listener) else { return };
+        take(pod, stream);
+    }
+}
+
+fn take(pod: &Arc<Inner>, stream: TcpStream) {
+    if socket::prepare_accepted(&stream).is_err() {
+        return; // reset before we came to it
+    }
+    let of = Arc::clone(pod);
+    if pod.connections.spawn(async move { converse(&of, stream).await }).is_err() {
+        unanswered(&pod.shared.metrics, "limit");
     }
 }
 

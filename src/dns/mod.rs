@@ -16,6 +16,7 @@ mod datagrams;
 mod demand;
 #[doc(hidden)]
 pub mod fuzzing;
+mod listeners;
 mod message;
 mod names;
 mod origin;
@@ -25,5 +26,6 @@ mod servers;
 mod upstream;
 
 pub use demand::Demand;
-pub use pod::{Config, ListenError, Listeners, PodDns, Shared};
+pub use listeners::{ListenError, Listeners};
+pub use pod::{Config, PodDns, Shared};
 pub use servers::Servers;

@@ -1,7 +1,7 @@
 //! The DNS proxy of one enrolled pod: its listeners, its questions, what it remembers.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::answer::{Client, answer};
 use super::cache::{Cache, Key};
 use super::counted::{Counted, Transport, reason, unanswered};
 use super::demand::{self, Demand};
+use super::listeners::Listeners;
 use super::message::{Asked, Message, Query};
 use super::origin::Origins;
 use super::reply::{self, Code};
@@ -21,11 +22,10 @@ use super::upstream::{Unanswered, Upstream};
 use super::{connections, datagrams};
 use crate::mesh;
 use crate::model::pod::Pod;
-use crate::model::ports;
 use crate::runtime::Panics;
 use crate::runtime::tasks::{Full, Tasks};
+use crate::sys::handover::Door;
 use crate::sys::netns::Netns;
-use crate::sys::socket;
 use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::random_bytes;
 
@@ -70,26 +70,11 @@ pub struct Shared {
     pub force: CancellationToken,
 }
 
-/// The listeners of a pod, bound and not yet served.
-#[must_use = "a listener that nobody serves lets its clients hang"]
-#[derive(Debug)]
-pub struct Listeners {
-    datagrams: Vec<std::net::UdpSocket>,
-    streams: Vec<std::net::TcpListener>,
-}
-
-/// Why the listeners of a pod could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen for DNS on {address} inside the pod: another process of the pod may hold the port")]
-pub struct ListenError {
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
-}
-
 /// A pod's proxy. Dropping it ends its listeners; see [`PodDns::close`].
 pub struct PodDns {
     inner: Arc<Inner>,
+    /// What it takes questions from.
+    doors: Vec<Door>,
 }
 
 /// What the tasks of a pod's proxy hold.
@@ -127,35 +112,6 @@ pub(super) enum Whence {
     },
 }
 
-// === impl Listeners ===
-
-impl Listeners {
-    /// Opens them in the calling thread's namespace: call it through `Netns::run`. IPv6 is left out where the namespace
-    /// has none, or has it not on loopback.
-    ///
-    /// # Errors
-    /// Another socket has the port, or the process may not.
-    pub fn open(ipv6: bool) -> Result<Self, ListenError> {
-        let mut listeners = Self { datagrams: Vec::new(), streams: Vec::new() };
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            let address = SocketAddr::new(ip, ports::DNS);
-            let failed = |source| ListenError { address, source };
-            if ip.is_ipv6() && !ipv6 {
-                continue;
-            }
-            let datagrams = match socket::listen_datagrams(address) {
-                Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
-                bound => bound.map_err(failed)?,
-            };
-            let stream = socket::listen(address).map_err(failed)?;
-            socket::stays_on_host(&stream);
-            listeners.datagrams.push(datagrams);
-            listeners.streams.push(stream);
-        }
-        Ok(listeners)
-    }
-}
-
 // === impl PodDns ===
 
 impl PodDns {
@@ -184,29 +140,57 @@ impl PodDns {
             connections: tasks(CONNECTIONS),
             pod,
         });
-        let dns = Self { inner };
+        let mut dns = Self { inner, doors: Vec::new() };
         let _in_data_pool = data.enter();
+        let begin = listeners.begin;
         for socket in listeners.datagrams {
-            let socket = tokio::net::UdpSocket::from_std(socket)?;
-            dns.listen(datagrams::serve(Arc::clone(&dns.inner), Arc::new(socket)))?;
+            let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);
+            dns.doors.push(Door::Datagrams(Arc::downgrade(&socket)));
+            // Who asked by datagram and has no answer asks again.
+            dns.listen(&begin, datagrams::serve(Arc::clone(&dns.inner), socket), || {})?;
         }
         for listener in listeners.streams {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            dns.listen(connections::serve(Arc::clone(&dns.inner), listener))?;
+            let listener = Arc::new(tokio::net::TcpListener::from_std(listener)?);
+            dns.doors.push(Door::Stream(Arc::downgrade(&listener)));
+            let (of, last) = (Arc::clone(&dns.inner), Arc::clone(&listener));
+            let serve = connections::serve(Arc::clone(&dns.inner), listener);
+            dns.listen(&begin, serve, move || connections::serve_queued(&of, &last))?;
         }
         Ok(dns)
     }
 
-    fn listen(&self, serve: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-        let stop = self.inner.listening.draining().clone();
+    fn listen(
+        &self,
+        begin: &CancellationToken,
+        serve: impl Future<Output = ()> + Send + 'static,
+        at_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let (begin, stop) = (begin.clone(), self.inner.listening.draining().clone());
         let served = self.inner.listening.spawn(async move {
+            let begun = async {
+                begin.cancelled().await;
+                serve.await;
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = serve => {}
+                () = begun => {}
+            }
+            if begin.is_cancelled() {
+                at_end();
             }
         });
         served.map_err(|full: Full| io::Error::other(full))
+    }
+
+    /// The listeners, for another process of ours.
+    pub fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// Another process has the listeners: nothing more is taken from them here. What was taken is answered.
+    pub async fn retire(&self) {
+        self.inner.listening.drain(LAST).await;
     }
 
     /// Takes no more questions, leaves those that wait a moment for their answers, and cuts the rest. When it returns, the

@@ -106,8 +106,9 @@ impl<P: Plane> Manager<P> {
         (Self { plane, wanted, status, verify_every, on_verified, entries, swept, unswept, work, steps }, statuses)
     }
 
-    /// Works until `stop`. The rules of enrolled pods stay when it ends.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Works until `stop`. The rules of enrolled pods stay when it ends. From `retired` on another process looks after all
+    /// pods: they are held as they are and nothing more is done to them.
+    pub async fn run(mut self, stop: CancellationToken, retired: CancellationToken) {
         let mut verify = tokio::time::interval_at(Instant::now() + self.verify_every, self.verify_every);
         verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let plane = Arc::clone(&self.plane);
@@ -117,6 +118,7 @@ impl<P: Plane> Manager<P> {
                 self.entries.values().filter(|e| matches!(e.phase, Phase::Failed { .. })).map(|e| e.retry_at).min();
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = retired.cancelled() => return stop.cancelled().await,
                 changed = self.wanted.changed() => if changed.is_err() { return },
                 Some(done) = self.work.join_next_with_id() => match done {
                     Ok((id, (uid, done))) => {

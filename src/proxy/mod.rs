@@ -12,6 +12,7 @@ pub mod flows;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inbound;
+pub mod listeners;
 pub mod names;
 pub mod outbound;
 pub mod outcome;

@@ -1,6 +1,6 @@
 //! One enrolled pod: its identity, its namespace, its listeners, its connections.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::accept::{Handle, accept};
+use super::accept::{Handle, Span, accept};
 use super::budgets::Rate;
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::flows::Client;
+use super::listeners::Listeners;
 use super::outcome::Failure;
 use super::outlier::Outliers;
 use super::shared::Shared;
@@ -26,31 +27,11 @@ use crate::mesh::demand::Share;
 use crate::mesh::{Held, View};
 use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
-use crate::model::ports;
 use crate::model::spiffe::Identity;
 use crate::runtime::tasks::Tasks;
+use crate::sys::handover::Door;
 use crate::sys::netns::Netns;
-use crate::sys::socket;
 use crate::telemetry::metrics::Reporter;
-
-/// The listeners of a pod, bound and not yet served.
-#[must_use = "a listener that nobody serves lets its clients hang"]
-pub struct Listeners {
-    outbound: Vec<std::net::TcpListener>,
-    plaintext: Vec<std::net::TcpListener>,
-    hbone: Vec<std::net::TcpListener>,
-}
-
-/// Why the listeners of a pod could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} inside the pod: another process of the pod, or another node proxy, may hold the port"
-)]
-pub struct ListenError {
-    address: SocketAddr,
-    #[source]
-    source: std::io::Error,
-}
 
 /// An enrolled pod's data path. Dropping the last handle cuts its connections; see [`PodProxy::close`].
 pub struct PodProxy {
@@ -82,6 +63,8 @@ pub struct PodProxy {
     accepting: CancellationToken,
     /// The accept loops.
     listening: TaskTracker,
+    /// What they accept from.
+    doors: Vec<Door>,
 }
 
 /// How many of a pod's `connections` may be peers in the middle of a handshake: they hold their places for up to
@@ -94,31 +77,6 @@ pub(super) fn handshakes(connections: usize) -> usize {
 const LOOK: Duration = Duration::from_millis(20);
 /// What a connection that was told to end may take for it.
 const LAST: Duration = Duration::from_secs(1);
-
-// === impl Listeners ===
-
-impl Listeners {
-    /// Opens them in the calling thread's namespace: call it through `Netns::run`. IPv6 is left out
-    /// where the namespace has none.
-    /// `mark` is the packet mark of the listeners and of all that they accept; 0 sets none.
-    pub fn open(ipv6: bool, mark: u32) -> Result<Self, ListenError> {
-        let on = |port: u16| -> Result<Vec<std::net::TcpListener>, ListenError> {
-            let mut listeners = Vec::with_capacity(2);
-            for ip in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-                if ip.is_ipv6() && !ipv6 {
-                    continue;
-                }
-                let address = SocketAddr::new(ip, port);
-                listeners.push(socket::listen_marked(address, mark).map_err(|source| ListenError { address, source })?);
-            }
-            Ok(listeners)
-        };
-        let outbound = on(ports::OUTBOUND)?;
-        outbound.iter().for_each(socket::stays_on_host);
-        let plaintext = on(ports::INBOUND_PLAINTEXT)?;
-        Ok(Self { outbound, plaintext, hbone: on(ports::HBONE)? })
-    }
-}
 
 // === impl PodProxy ===
 
@@ -133,6 +91,20 @@ impl PodProxy {
     ) -> std::io::Result<Arc<Self>> {
         let tasks = shared.tasks(&pod.key.to_string());
         let dialler = Dialler::new(netns.clone(), shared.config.mark, shared.config.connect_timeout);
+        let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
+        let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
+        let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
+        let _in_data_pool = shared.data.enter();
+        let mut served = Vec::new();
+        for (listeners, reporter, handle) in [
+            (listeners.outbound, Reporter::Source, outbound),
+            (listeners.plaintext, Reporter::Destination, plaintext),
+            (listeners.hbone, Reporter::Destination, hbone),
+        ] {
+            for listener in listeners {
+                served.push((Arc::new(tokio::net::TcpListener::from_std(listener)?), reporter, handle));
+            }
+        }
         let proxy = Arc::new(Self {
             identity: certificate.identity().clone(),
             tunnels: outbound::Tunnels::new(shared, &dialler, &certificate),
@@ -147,43 +119,24 @@ impl PodProxy {
             arriving: Share::new(asking::SHARE),
             accepting: tasks.draining().child_token(),
             listening: TaskTracker::new(),
+            doors: served.iter().map(|(listener, ..)| Door::Stream(Arc::downgrade(listener))).collect(),
             addresses: ArcSwap::from_pointee(pod.addresses.clone()),
             pod,
             netns,
             certificate,
             tasks,
         });
-        let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
-        let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
-        let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
         // Before the first connection: revocation looks for connections in the pods that are listed.
         shared.local.add(&proxy);
-        for (listeners, reporter, handle) in [
-            (listeners.outbound, Reporter::Source, outbound),
-            (listeners.plaintext, Reporter::Destination, plaintext),
-            (listeners.hbone, Reporter::Destination, hbone),
-        ] {
-            for listener in listeners {
-                proxy.serve(listener, reporter, handle)?;
-            }
+        for (listener, reporter, handle) in served {
+            let span = Span { begin: listeners.begin.clone(), stop: proxy.accepting.clone() };
+            let accept = accept(Arc::downgrade(&proxy), reporter, listener, span, handle);
+            drop(proxy.listening.spawn_on(accept, &shared.data));
         }
         if let Some(demand) = &shared.demand {
             own::ask(shared, demand, &proxy);
         }
         Ok(proxy)
-    }
-
-    fn serve(
-        self: &Arc<Self>,
-        listener: std::net::TcpListener,
-        reporter: Reporter,
-        handle: Handle,
-    ) -> std::io::Result<()> {
-        let _in_data_pool = self.shared.data.enter();
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let accept = accept(Arc::downgrade(self), reporter, listener, self.accepting.clone(), handle);
-        drop(self.listening.spawn_on(accept, &self.shared.data));
-        Ok(())
     }
 
     /// Starts a connection's task.
@@ -264,6 +217,24 @@ impl PodProxy {
     /// It accepts nothing more, and its neighbours' connections go elsewhere.
     pub fn is_closing(&self) -> bool {
         self.accepting.is_cancelled()
+    }
+
+    /// The listeners, for another process of ours.
+    pub fn doors(&self) -> &[Door] {
+        &self.doors
+    }
+
+    /// What a new connection needs is there: a certificate, and the mesh's record of the pod.
+    pub fn is_servable(&self) -> bool {
+        self.certificate.certificate().is_ok() && self.workload(&self.shared.mesh.view()).is_some()
+    }
+
+    /// Another process has the listeners: nothing more is accepted here, what is queued is left to it, and peers are asked
+    /// to open nothing more in their tunnels to here. What is live goes on, until [`Self::close`].
+    pub async fn retire(&self) {
+        self.tasks.draining().cancel();
+        self.listening.close();
+        self.listening.wait().await;
     }
 
     /// Stops accepting, asks peers to open nothing more, waits until `deadline`, then cuts. When it returns, the

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod exec;
+pub mod handover;
 pub mod inhabitants;
 pub mod limits;
 pub mod memory;

@@ -78,6 +78,12 @@ impl Netns {
         Ok(netns)
     }
 
+    /// The namespace that a socket is of, whoever made it. Needs CAP_NET_ADMIN in it.
+    pub fn of_socket(socket: BorrowedFd<'_>) -> Result<Self, NetnsError> {
+        let of = super::nsfs::of_socket(socket);
+        Self::from_descriptor(of.map_err(|source| NetnsError::Open { path: "of a socket".into(), source })?)
+    }
+
     fn of(file: File, path: PathBuf) -> Result<Self, NetnsError> {
         let open = |source| NetnsError::Open { path: path.clone(), source };
         let kind = fstatfs(&file).map_err(|e| open(e.into()))?.filesystem_type();

@@ -1,8 +1,8 @@
-//! What kind a namespace file is (`NS_GET_NSTYPE`, Linux 4.11), and the first act in a new one.
+//! What kind a namespace file is (`NS_GET_NSTYPE`, Linux 4.11), which one a socket is of, and the first act in a new one.
 #![expect(unsafe_code, reason = "ioctls that nix does not wrap")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::libc;
 
@@ -15,6 +15,20 @@ pub(super) fn is_network(fd: BorrowedFd<'_>) -> bool {
     // length of the call, and a file of another kind answers ENOTTY.
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     kind == libc::CLONE_NEWNET
+}
+
+/// `SIOCGSKNS` of linux/sockios.h (Linux 4.10).
+const SIOCGSKNS: libc::Ioctl = 0x894c;
+
+/// The network namespace that a socket is of. Needs CAP_NET_ADMIN in it.
+pub(super) fn of_socket(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: SIOCGSKNS takes no argument and writes nothing to memory; `socket` is open for the length of the call.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has opened this descriptor for this call, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer) })
 }
 
 /// Brings the loopback interface of the calling thread's namespace up (`man 7 netdevice`).

@@ -2,10 +2,11 @@
 #![expect(unsafe_code, reason = "a received descriptor is a number until it is owned, also where the rest is refused")]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::libc;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +22,7 @@ pub struct SeqPacket {
 pub struct Packet {
     /// At most [`LONGEST`].
     pub bytes: Vec<u8>,
-    /// Descriptors that came with it, close-on-exec; at most [`MOST_DESCRIPTORS`].
+    /// Descriptors that came with it, close-on-exec; no more than the receiver takes.
     pub descriptors: Vec<OwnedFd>,
 }
 
@@ -37,8 +38,8 @@ pub enum PacketError {
     )]
     CutDescriptors,
     /// The peer.
-    #[error("a packet brings {found} descriptors, {MOST_DESCRIPTORS} at most are taken")]
-    ManyDescriptors { found: usize },
+    #[error("a packet brings {found} descriptors, {most} at most are taken")]
+    ManyDescriptors { found: usize, most: usize },
     #[error(transparent)]
     System(#[from] io::Error),
 }
@@ -77,16 +78,39 @@ impl SeqPacket {
         if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Waits for the next packet; `None` is the end. An empty packet cannot be told from the end and counts as it.
-    /// Nothing is lost when the wait is given up.
+    /// As [`Self::send`], with duplicates of `descriptors`, at most 253 (`SCM_MAX_FD`).
+    pub async fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let numbers: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let control = if numbers.is_empty() { &[][..] } else { &rights[..] };
+        let parts = [io::IoSlice::new(bytes)];
+        let send = |socket: &OwnedFd| {
+            Ok(sendmsg::<UnixAddr>(socket.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None)?)
+        };
+        let sent = self.socket.async_io(Interest::WRITABLE, send).await?;
+        if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Waits for the next packet with at most [`MOST_DESCRIPTORS`]; `None` is the end. An empty packet cannot be told
+    /// from the end and counts as it. Nothing is lost when the wait is given up.
     pub async fn receive(&self) -> Result<Option<Packet>, PacketError> {
+        self.receive_with(MOST_DESCRIPTORS).await
+    }
+
+    /// As [`Self::receive`], with at most `most` descriptors.
+    pub async fn receive_with(&self, most: usize) -> Result<Option<Packet>, PacketError> {
         let again =
             |error: &PacketError| matches!(error, PacketError::System(e) if e.kind() == io::ErrorKind::WouldBlock);
-        let received = self.socket.async_io(Interest::READABLE, |socket| match receive(socket) {
+        let received = self.socket.async_io(Interest::READABLE, |socket| match receive(socket, most) {
             Err(error) if again(&error) => Err(io::ErrorKind::WouldBlock.into()),
             other => Ok(other),
         });
         received.await?
+    }
+
+    /// The user that runs the other end, as it was when the two were joined (`SO_PEERCRED`).
+    pub fn peer_user(&self) -> io::Result<u32> {
+        Ok(nix::sys::socket::getsockopt(self.socket.get_ref(), nix::sys::socket::sockopt::PeerCredentials)?.uid())
     }
 }
 
@@ -97,10 +121,10 @@ fn registered(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     // A peer that is gone is an error here, and no signal.
-    Ok(nix::sys::socket::send(socket.as_raw_fd(), bytes, nix::sys::socket::MsgFlags::MSG_NOSIGNAL)?)
+    Ok(nix::sys::socket::send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
 }
 
-fn receive(socket: &OwnedFd) -> Result<Option<Packet>, PacketError> {
+fn receive(socket: &OwnedFd, most: usize) -> Result<Option<Packet>, PacketError> {
     let mut bytes = vec![0u8; LONGEST];
     let mut control = [0u64; CONTROL];
     let mut parts = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -121,8 +145,8 @@ fn receive(socket: &OwnedFd) -> Result<Option<Packet>, PacketError> {
     if header.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(PacketError::Long);
     }
-    if descriptors.len() > MOST_DESCRIPTORS {
-        return Err(PacketError::ManyDescriptors { found: descriptors.len() });
+    if descriptors.len() > most {
+        return Err(PacketError::ManyDescriptors { found: descriptors.len(), most });
     }
     if length == 0 && descriptors.is_empty() {
         return Ok(None);
@@ -157,23 +181,51 @@ fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     owned
 }
 
-/// The listening end, for tests of those that connect.
-#[cfg(test)]
-pub(crate) struct Listener {
+/// The listening end.
+#[derive(Debug)]
+pub struct Listener {
     socket: AsyncFd<OwnedFd>,
 }
 
-#[cfg(test)]
+/// Connections that wait for their turn.
+const BACKLOG: i32 = 4;
+
+// === impl Listener ===
+
 impl Listener {
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking(), None)?;
+    /// Makes the socket file at `path`, which must not be there. Must be called on a runtime with I/O enabled.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking().cloexec(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        socket.listen(4)?;
+        socket.listen(BACKLOG)?;
         Ok(Self { socket: registered(socket.into())? })
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<SeqPacket> {
-        let accept = |socket: &OwnedFd| socket2::SockRef::from(socket).accept();
+    /// As [`Self::bind`], for the owner of the file alone: nobody else can connect at any moment. It takes the place of
+    /// a socket file that is there, also of one that somebody still listens on; those who come find this one.
+    pub fn bind_private(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) if !meta.file_type().is_socket() => return Err(io::ErrorKind::AlreadyExists.into()),
+            _ => {}
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let fresh = Path::new(&name);
+        drop(std::fs::remove_file(fresh));
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking().cloexec(), None)?;
+        socket.bind(&SockAddr::unix(fresh)?)?;
+        // Before listen(2) every connect is refused, whatever the mode is.
+        let placed = std::fs::set_permissions(fresh, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| socket.listen(BACKLOG))
+            .and_then(|()| std::fs::rename(fresh, path));
+        placed.inspect_err(|_| drop(std::fs::remove_file(fresh)))?;
+        Ok(Self { socket: registered(socket.into())? })
+    }
+
+    /// Waits for the next connection. Nothing is lost when the wait is given up.
+    pub async fn accept(&self) -> io::Result<SeqPacket> {
+        let accept = |socket: &OwnedFd| socket2::SockRef::from(&socket.as_fd()).accept();
         let (socket, _) = self.socket.async_io(Interest::READABLE, accept).await?;
         socket.set_nonblocking(true)?;
         SeqPacket::new(socket.into())
@@ -184,7 +236,6 @@ impl Listener {
 impl SeqPacket {
     /// Sends a packet with descriptors.
     pub(crate) fn tell(&self, packet: &[u8], descriptors: &[std::os::fd::RawFd]) {
-        use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
         let rights = [ControlMessage::ScmRights(descriptors)];
         let with = if descriptors.is_empty() { &[][..] } else { &rights[..] };
         let (to, packet) = (self.socket.as_raw_fd(), [io::IoSlice::new(packet)]);

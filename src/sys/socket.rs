@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 /// Length of the accept queue. The kernel caps it at net.core.somaxconn (4096 since Linux 5.4).
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// Dead peers are noticed after 180 s + 9 × 20 s of silence: the same idle time as Istio's node
 /// proxy, with faster probes afterwards.
 const PROBES: Probes =
@@ -53,19 +53,33 @@ pub struct Dialling {
 /// Opens a listener in the calling thread's namespace. An IPv6 listener takes no IPv4 (V6ONLY), so
 /// the namespace's `bindv6only` setting changes nothing.
 ///
-/// SO_REUSEPORT stays off: any root process in the pod could join the group and take connections.
+/// SO_REUSEPORT stays off: any root process in the pod could join the group and take connections. See [`listen_beside`].
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     listen_marked(address, 0)
 }
 
 /// As [`listen`], with a packet mark that accepted sockets inherit; 0 sets none.
 pub fn listen_marked(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
+    listen_as(address, mark, false)
+}
+
+/// As [`listen_marked`], beside a listener of another process of the same user that has SO_REUSEPORT as well (Linux
+/// 3.9): the kernel shares what comes among them by its hash, from this call on. What is in the queue when this one is
+/// closed is reset, so accept until nothing is left before.
+pub fn listen_beside(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
+    listen_as(address, mark, true)
+}
+
+fn listen_as(address: SocketAddr, mark: u32, beside: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // A restart must not wait for the last life's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
+    if beside {
+        socket.set_reuse_port(true)?;
+    }
     if mark != 0 {
         socket.set_mark(mark)?;
     }
@@ -77,9 +91,21 @@ pub fn listen_marked(address: SocketAddr, mark: u32) -> io::Result<TcpListener> 
 /// Opens a UDP socket at `address` in the calling thread's namespace. What it sends leaves from that very address.
 /// SO_REUSEPORT stays off, as for [`listen`], and it has no mark: its answers must not pass for questions of the daemon's.
 pub fn listen_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    datagrams_as(address, false)
+}
+
+/// As [`listen_datagrams`], with SO_REUSEPORT as for [`listen_beside`].
+pub fn listen_datagrams_beside(address: SocketAddr) -> io::Result<UdpSocket> {
+    datagrams_as(address, true)
+}
+
+fn datagrams_as(address: SocketAddr, beside: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+    }
+    if beside {
+        socket.set_reuse_port(true)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -95,6 +121,24 @@ pub fn datagrams_to(remote: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
     }
     socket.connect(&remote.into())?;
     Ok(socket.into())
+}
+
+/// True when the listener is one of [`listen_beside`].
+pub fn is_beside(listener: &impl AsFd) -> bool {
+    SockRef::from(listener).reuse_port().unwrap_or(false)
+}
+
+/// The next connection in the queue of a listener, without waiting; `None` when there is none. Must be called on a
+/// runtime with I/O enabled.
+pub fn accept_queued(listener: &tokio::net::TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    // Not tokio's: it asks the kernel only after the kernel has called.
+    let (socket, client) = match SockRef::from(listener).accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        accepted => accepted?,
+    };
+    socket.set_nonblocking(true)?;
+    let client = client.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(Some((TcpStream::from_std(socket.into())?, client)))
 }
 
 /// Sets what fits a leg that never leaves this host, on a socket or on a listener for all that it accepts. Loopback

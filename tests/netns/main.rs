@@ -33,6 +33,7 @@ mod seen;
 mod services;
 mod shutdown;
 mod strict_report;
+mod takeover;
 mod unbelieving;
 mod waypoint;
 mod wire;

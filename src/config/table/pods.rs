@@ -54,4 +54,11 @@ pub(super) const ALL: &[Setting] = &[
         "How often each pod's rules, listeners and namespace are verified",
         "A pod that lost its rules is outside the mesh for this long at most; one read of a small table a pod",
     ),
+    setting(
+        "takeover-socket",
+        Kind::OptionalPath,
+        "/run/culvert/takeover.sock",
+        "Socket at which the next process of this node takes the pods' listeners over",
+        "So that an upgrade loses no connection; only root and this process's user may. Its directory is made; one that cannot be written is told in one line and nothing fails. Empty hands nothing over. Two nodes on one machine need two",
+    ),
 ];

@@ -186,6 +186,12 @@ impl Reading<'_> {
         ] {
             self.underlay.entry(key).or_insert_with(|| mode(text));
         }
+        // Both pods of an upgrade have the agent's directory of the host.
+        let beside = self.underlay.get("zds-socket").and_then(|(path, _)| Path::new(path).parent().map(Path::to_owned));
+        if let Some(directory) = beside.filter(|directory| !directory.as_os_str().is_empty()) {
+            let path = directory.join("culvert-takeover.sock").display().to_string();
+            self.underlay.entry("takeover-socket").or_insert_with(|| mode(&path));
+        }
         let node = self.all.value("CULVERT_NODE").is_some() || self.underlay.contains_key("node");
         // A file of settings may name it too.
         if !node && self.all.value("CULVERT_CONFIG").is_none() { Err(ZtunnelError::NoNode) } else { Ok(()) }

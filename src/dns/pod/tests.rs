@@ -8,6 +8,8 @@ use crate::dns::message::tests::{query, read, reply};
 use crate::dns::message::{A, AXFR, Section};
 use crate::dns::upstream::{read_frame, write_frame};
 use crate::model::name::NamespacedName;
+use crate::sys::handover::Handed;
+use crate::sys::socket;
 use crate::telemetry::metrics;
 
 const IP: &[u8] = &[192, 0, 2, 1];
@@ -63,7 +65,7 @@ async fn bed(demand: Option<Arc<dyn Demand>>, reader: mesh::Reader, says: Says) 
     });
     let heard = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     serve(&netns, &heard, says);
-    let listeners = netns.run_async(|| Listeners::open(true)).await.unwrap().unwrap();
+    let listeners = netns.run_async(|| Listeners::open(true, &mut Handed::default(), false)).await.unwrap().unwrap();
     let dns = PodDns::start(&shared, pod(), netns.clone(), listeners, true).unwrap();
     Some(Bed { netns, dns, shared, heard, _directory: directory })
 }
@@ -253,7 +255,7 @@ async fn an_answer_is_remembered_by_this_pod_alone() {
         &bed.shared,
         pod(),
         bed.netns.clone(),
-        Listeners { datagrams: Vec::new(), streams: Vec::new() },
+        Listeners { datagrams: Vec::new(), streams: Vec::new(), begin: CancellationToken::new() },
         true,
     );
     let (query, servers) = (read(&asked), bed.shared.servers.current().await);
@@ -334,7 +336,7 @@ async fn a_flood_is_shed_and_told() {
     assert!(!matches!(closed, Ok(Some(_))), "a connection too many is closed");
     assert_eq!(bed.unanswered("limit"), 2);
     bed.dns.close().await;
-    let again = bed.netns.run_async(|| Listeners::open(true)).await.unwrap();
+    let again = bed.netns.run_async(|| Listeners::open(true, &mut Handed::default(), false)).await.unwrap();
     assert!(again.is_ok(), "the ports are free: {again:?}");
 }
 

@@ -72,7 +72,7 @@ impl Node {
         let named = readiness.condition("pods announced");
         let announced = Announced::new("node-a".into(), wanted, statuses, admits, named);
         #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-        tokio::spawn(manager.run(stop.clone()));
+        tokio::spawn(manager.run(stop.clone(), CancellationToken::new()));
         Self { plane, announced, readiness, stop }
     }
 

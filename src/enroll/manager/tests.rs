@@ -103,6 +103,7 @@ struct Node {
     wanted: watch::Sender<Arc<Wanted>>,
     status: watch::Receiver<Arc<Vec<PodStatus>>>,
     stop: CancellationToken,
+    retired: CancellationToken,
 }
 
 const IN: Membership = Membership::In(InReason::NamespaceLabel);
@@ -130,10 +131,10 @@ impl Node {
         let (send, receive) = watch::channel(Arc::new(wanted));
         let every = Duration::from_secs(5);
         let (manager, status) = Manager::build(Arc::clone(&plane), receive, every, Box::new(|_, _| {}));
-        let stop = CancellationToken::new();
+        let (stop, retired) = (CancellationToken::new(), CancellationToken::new());
         #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-        tokio::spawn(manager.run(stop.clone()));
-        Self { plane, wanted: send, status, stop }
+        tokio::spawn(manager.run(stop.clone(), retired.clone()));
+        Self { plane, wanted: send, status, stop, retired }
     }
 
     /// Lets everything happen that needs at most `time`; what was asked of the plane meanwhile.
@@ -259,4 +260,16 @@ async fn a_step_that_panics_is_a_failed_one() {
     assert!(matches!(node.state("cart"), Some(State::Failed(_))));
     assert_eq!(node.after(Duration::from_secs(1)).await, ["enrol cart"]);
     assert_eq!(node.state("cart"), Some(State::Enrolled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_another_process_has_the_pods_nothing_is_done_to_them() {
+    let node = Node::start(vec![(pod("a", "x"), IN)]);
+    assert_eq!(node.after(Duration::from_secs(1)).await, ["enrol a"]);
+    node.retired.cancel();
+    node.plane.verified.lock().unwrap().replace(Verified::Healed);
+    node.wanted.send_replace(Arc::new(vec![(pod("a", "x"), OUT), (pod("b", "x"), IN)]));
+    assert_eq!(node.after(Duration::from_secs(600)).await, [""; 0]);
+    node.stop.cancel();
+    assert_eq!(node.after(Duration::from_secs(5)).await, [""; 0]);
 }

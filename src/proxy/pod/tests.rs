@@ -16,6 +16,7 @@ use crate::proxy::report::Report;
 use crate::proxy::revoke;
 use crate::proxy::shared::{Config, LocalPods};
 use crate::runtime::Panics;
+use crate::sys::socket;
 use crate::sys::splice::PipePool;
 use crate::telemetry::access::Road;
 use crate::telemetry::metrics::{self, Metrics};
@@ -95,7 +96,9 @@ fn address() -> SocketAddr {
 /// A pod in this process's own namespace, and the address of its HBONE listener.
 pub(in crate::proxy) fn start(shared: &Arc<Shared>, name: &str) -> (Arc<PodProxy>, SocketAddr) {
     let listen = || vec![socket::listen("127.0.0.1:0".parse().unwrap()).unwrap()];
-    let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen() };
+    let begin = CancellationToken::new();
+    begin.cancel();
+    let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen(), begin };
     let hbone = listeners.hbone[0].local_addr().unwrap();
     let (certs, _) = certs::Manager::build(certs::Config::system(), Away);
     let certificate = certs.acquire(&Identity::new("cluster.local", "shop", name));

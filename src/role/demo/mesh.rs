@@ -97,6 +97,7 @@ impl Mesh {
             ("node", node.to_owned()),
             ("ca-dir", path("ca")),
             ("log-format", "json".to_owned()),
+            ("takeover-socket", path(&format!("{node}.sock"))),
         ];
         let own = own.into_iter().filter(|(key, _)| settings.iter().all(|(given, _)| given != key));
         let given = settings.iter().map(|(key, value)| (*key, (*value).to_owned()));
@@ -157,6 +158,11 @@ impl Mesh {
             self.nodes.remove(node);
         }
         Ok(status.and_then(|status| status.code()))
+    }
+
+    /// Takes the daemon of `node` out, which runs on: the next one that is started is a second one.
+    pub fn part_with_node(&mut self, node: &str) -> Option<Child> {
+        self.nodes.remove(node)
     }
 
     /// Kills `node` as a crash would.

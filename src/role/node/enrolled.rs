@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::pairs::{Judged, Pairs, is_other};
 use super::plane::PlaneError;
 use super::redirection::{Laying, Redirection};
+use super::takeover::Stand;
 use crate::dns::PodDns;
 use crate::enroll::manager::Verified;
 use crate::enroll::pairing::Pairing;
@@ -21,7 +22,8 @@ use crate::telemetry::metrics::{Metrics, table};
 /// A pod with its rules laid and verified and its proxy accepting.
 pub struct Enrolled {
     pub proxy: Arc<PodProxy>,
-    dns: Option<PodDns>,
+    dns: Option<Arc<PodDns>>,
+    stand: Arc<Stand>,
     laying: Laying,
     claim: Claim,
     /// Its redirects are out: verification must not lay them again.
@@ -40,7 +42,8 @@ pub struct Enrolled {
 impl Enrolled {
     pub(super) fn new(
         proxy: Arc<PodProxy>,
-        dns: Option<PodDns>,
+        dns: Option<Arc<PodDns>>,
+        stand: Arc<Stand>,
         claim: Claim,
         laying: Laying,
         proven_by: Vec<IpAddr>,
@@ -49,6 +52,7 @@ impl Enrolled {
         Self {
             proxy,
             dns,
+            stand,
             laying,
             claim,
             released: AtomicBool::new(false),
@@ -59,8 +63,13 @@ impl Enrolled {
         }
     }
 
-    pub(super) const fn dns(&self) -> Option<&PodDns> {
+    pub(super) const fn dns(&self) -> Option<&Arc<PodDns>> {
         self.dns.as_ref()
+    }
+
+    /// The next process looks after it.
+    pub(super) fn is_lent(&self) -> bool {
+        self.stand.is_lent()
     }
 
     /// Lays anew what differs from what was laid; true when something did.

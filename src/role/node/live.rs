@@ -16,10 +16,12 @@ use crate::runtime::signal::Signals;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::{Panics, ready::Readiness};
 use crate::sys::{limits, socket};
+use crate::telemetry::cause::chain;
 use crate::telemetry::log;
 use crate::tls;
 
 use super::parts::Parts;
+use super::takeover::{self, Predecessor};
 
 /// After the drain, what single blocking calls may still take.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -70,8 +72,9 @@ async fn live(
     let (shutdown, panics) = (Shutdown::new(), Panics::default());
     let (supervisor, mut ends) = Supervisor::new(shutdown.clone(), panics.clone());
     let readiness = Readiness::default();
+    let predecessor = predecessor(settings).await;
     // A broken setting, manifest or directory ends the process here, before a pod is touched.
-    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped, levels)?;
+    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped, levels, predecessor)?;
     supervisor.spawn(pools.control(), "signals", Need::Useful, {
         let shutdown = shutdown.clone();
         async move {
@@ -79,9 +82,9 @@ async fn live(
             Ok(())
         }
     });
-    let shared = Arc::clone(&parts.shared);
+    let (shared, retired) = (Arc::clone(&parts.shared), parts.retired());
     let stop_control = CancellationToken::new();
-    parts.spawn(&supervisor, pools, &shutdown, &stop_control);
+    parts.spawn(&supervisor, pools, &shutdown, &readiness, &stop_control);
     shutdown.advance(Phase::Ready);
 
     let ended = tokio::select! {
@@ -101,7 +104,22 @@ async fn live(
     if tokio::time::timeout(LAST_CALLS, supervisor.ended()).await.is_err() {
         tracing::debug!("a task did not end in time");
     }
-    tracing::info!("the rules stay: pods of the mesh are refused until the next start (culvert cleanup removes them)");
+    if retired.is_cancelled() {
+        tracing::info!("the rules stay: the next process serves them");
+    } else {
+        tracing::info!(
+            "the rules stay: pods of the mesh are refused until the next start (culvert cleanup removes them)"
+        );
+    }
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The process that serves this node's pods until now.
+async fn predecessor(settings: &NodeSettings) -> Option<Predecessor> {
+    let found = Predecessor::find(settings.takeover_socket.as_deref()?, takeover::Node::of(settings)).await;
+    found.unwrap_or_else(|error| {
+        tracing::warn!(error = %chain(&error), "there is another process, and nothing can be taken over from it");
+        None
+    })
 }

@@ -9,12 +9,14 @@ mod feed;
 #[cfg(test)]
 mod kernel_tests;
 mod live;
+mod pages;
 mod pairs;
 mod parts;
 pub mod plane;
 pub mod redirection;
 mod seen;
 mod sources;
+pub mod takeover;
 mod trim;
 
 pub use live::run;

@@ -1,18 +1,18 @@
 //! The parts of a node, built in order and handed to their tasks.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::demanded;
+use super::pages::{Pages, Ports};
 use super::plane::{self, Plane};
 use super::redirection::redirection;
 use super::seen::{self, Seen};
 use super::sources::{Agent, Certificates, ControlPlane, Meshed, Sources};
+use super::takeover::{Predecessor, Relay};
 use super::trim;
-use crate::admin;
 use crate::config::node::NodeSettings;
 use crate::config::source::PodSource;
 use crate::dns;
@@ -27,15 +27,16 @@ use crate::proxy::flows::{self, Flows};
 use crate::proxy::names::Names;
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::report::Report;
+use crate::proxy::own;
 use crate::proxy::revoke;
 use crate::proxy::shared::{Config, LocalPods, Shared};
 use crate::redirect::DAEMON_MARK;
 use crate::role::strict_report::MeshSettings;
+use crate::runtime::Panics;
 use crate::runtime::pools::Pools;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
-use crate::runtime::{Panics, tasks};
 use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::{Dropped, Levels};
@@ -53,19 +54,13 @@ pub(super) struct Parts {
     trusted: Follower,
     pages: Pages,
     enrolled: Condition,
+    relay: Relay,
 }
 
 /// Readiness while the node agent has named its pods, in Istio's words.
 const AGENT: &str = "workload proxy manager";
 /// Bytes of a pod's DNS cache: some 300 answers. A full node of 250 pods holds 32 MiB at most, and only what is asked for.
 const DNS_CACHE: usize = 128 * 1024;
-
-/// The pages about the process, each with its listener.
-struct Pages {
-    sites: Vec<(&'static str, TcpListener, Arc<dyn admin::Site>)>,
-    /// Clients of one site must not take the places of another's: a probe has to be answered.
-    tasks: [tasks::Tasks; 3],
-}
 
 // === impl Parts ===
 
@@ -79,16 +74,13 @@ impl Parts {
         readiness: &Readiness,
         dropped: Dropped,
         levels: Levels,
+        predecessor: Option<Predecessor>,
     ) -> anyhow::Result<Self> {
         let enrolled = readiness.condition("pods enrolled");
         let component = if settings.drop_in.is_some() { "ztunnel" } else { "culvert" };
         let budget = metrics::Config { series_budget: settings.metrics_series };
         let metrics = Metrics::of_component(budget, component, env!("CARGO_PKG_VERSION"));
-        let listeners = [
-            ("admin", bind("admin-address", settings.admin_address)?),
-            ("metrics", bind("metrics-address", settings.metrics_address)?),
-            ("readiness", bind("ready-address", settings.ready_address)?),
-        ];
+        let ports = Ports::bind(settings, predecessor.is_some())?;
         let (source, renewal) = Certificates::build(settings, &metrics)?;
         let on_attempt = count_renewals(metrics.clone());
         let (trust, trusted) = trust(settings);
@@ -99,14 +91,15 @@ impl Parts {
         let (writer, reader) = mesh::channel();
         let meshed = Meshed::build(settings, writer, &metrics, readiness)?;
         let Meshed { feed, control_plane, held, wanted, policies: policy_statuses } = meshed;
-        let _demander = control_plane.as_ref().and_then(ControlPlane::demander);
+        let demander = control_plane.as_ref().and_then(ControlPlane::demander);
+        let demand = demander.map(|demander| demanded::on_demand(demander, reader.clone()));
         let known = control_plane.as_ref().map(ControlPlane::status);
 
         let (redirection, cgroup) = redirection(settings, mark(settings))?;
         let shared = Arc::new(Shared {
             config: data_path(settings),
             mesh: reader,
-            demand: None,
+            demand,
             local: LocalPods::default(),
             pipes: PipePool::new(),
             descriptors: Descriptors::new(usize::try_from(limits::usage().max_files).unwrap_or(usize::MAX)),
@@ -134,9 +127,11 @@ impl Parts {
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,
+            beside: settings.drop_in.as_ref().is_some_and(|drop_in| drop_in.port_reuse),
         };
         let dns = dns(settings, &shared);
-        let plane = Arc::new(Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared), dns));
+        let plane = Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared), dns);
+        let plane = Arc::new(plane.after(predecessor.as_ref().map(Predecessor::taker)));
         let on_verified = count_verifications(metrics.clone());
         let (announced, asked) = watch::channel(Arc::new(Wanted::new()));
         let socket = match settings.pod_source() {
@@ -171,18 +166,29 @@ impl Parts {
                 root_namespace: settings.root_namespace.clone(),
             },
         };
-        let tasks = || admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
-        let tasks = [tasks(), tasks(), tasks()];
+        let relay = Relay::new(settings, predecessor, &plane, ports.are_awaited());
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown, levels);
-        let sites = listeners.into_iter().zip(sites).map(|((name, listener), site)| (name, listener, site)).collect();
         let sources = Sources { agent, control_plane, feed, held, renewal };
-        Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages: Pages { sites, tasks }, enrolled })
+        let pages = Pages::new(ports, sites, pools, panics, shutdown);
+        Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay })
+    }
+
+    /// Cancelled when the next process has taken over.
+    pub(super) fn retired(&self) -> CancellationToken {
+        self.plane.stands().retired().clone()
     }
 
     /// Starts the tasks. Certificates first: pods wait for them.
-    pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, shutdown: &Shutdown, stop: &CancellationToken) {
+    pub(super) fn spawn(
+        self,
+        supervisor: &Supervisor,
+        pools: &Pools,
+        shutdown: &Shutdown,
+        readiness: &Readiness,
+        stop: &CancellationToken,
+    ) {
         let control = pools.control();
-        let Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled } = self;
+        let Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay } = self;
         let token = stop.clone();
         supervisor.spawn(control, "trust", Need::Essential, async move {
             trusted.run(token).await;
@@ -201,13 +207,21 @@ impl Parts {
             Ok(())
         });
         sources.spawn(supervisor, control, &token, shutdown.drain());
+        let (asks, of) = (stop.clone(), Arc::clone(&shared));
+        supervisor.spawn(control, "own records", Need::Useful, async move {
+            own::run(of, asks).await;
+            Ok(())
+        });
         supervisor.spawn(control, "revocation", Need::Essential, async move {
             revoke::run(shared, mesh).await;
             Ok(())
         });
-        let token = shutdown.drain().clone();
+        pages.spawn(supervisor, control, &relay, shutdown);
+        let (token, followed) = (shutdown.drain().clone(), statuses.clone());
+        supervisor.spawn(control, "take-over", Need::Useful, relay.run(followed, readiness.clone(), token));
+        let (token, retired) = (shutdown.drain().clone(), plane.stands().retired().clone());
         supervisor.spawn(control, "enrolment", Need::Essential, async move {
-            manager.run(token).await;
+            manager.run(token, retired).await;
             Ok(())
         });
         let token = shutdown.drain().clone();
@@ -220,21 +234,7 @@ impl Parts {
             seen::follow(statuses, enrolled, token).await;
             Ok(())
         });
-        for ((name, listener, site), tasks) in pages.sites.into_iter().zip(pages.tasks) {
-            supervisor.spawn(
-                control,
-                name,
-                Need::Essential,
-                async move { Ok(admin::serve(listener, site, tasks).await?) },
-            );
-        }
     }
-}
-
-fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {address}: end what holds the port, or choose another with --{setting}")
-    })
 }
 
 /// Who is trusted beside the pods' own roots, and what reads it from its files.
@@ -282,7 +282,7 @@ fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
         mesh: mesh.clone(),
         servers: dns::Servers::new("/etc/resolv.conf"),
         metrics: report.metrics.clone(),
-        demand: None,
+        demand: shared.demand.as_ref().map(demanded::names),
         data: data.clone(),
         panics: panics.clone(),
         drain: drain.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,18 +11,23 @@ use tokio_util::sync::CancellationToken;
 use super::enrolled::{Enrolled, older_connections, reset_connections};
 use super::pairs::{Judged, Pairs, Place};
 use super::redirection::Redirection;
+use super::takeover::{Progress, Stand, Stands, Taker};
 use crate::config::node::Ipv6;
 use crate::dns::{self, PodDns};
 use crate::enroll::manager::{self, Verified};
 use crate::enroll::pairing::Pairing;
+use crate::identity::access::PodCert;
 use crate::identity::certs::Certs;
+use crate::mesh::{Held, View};
 use crate::model::pod::{Pod, PodNetns};
 use crate::model::spiffe::Identity;
-use crate::proxy::pod::{ListenError, Listeners, PodProxy};
+use crate::proxy::listeners::{ListenError, Listeners};
+use crate::proxy::pod::PodProxy;
 use crate::proxy::shared::Shared;
 use crate::redirect::{
     CgroupMatch, Claim, Claims, Families, Plan, PlanInput, RedirectError, Refusal, Swept, Target, families, plan, sweep,
 };
+use crate::sys::handover::Handed;
 use crate::sys::netlink::NetlinkError;
 use crate::sys::netns::{Netns, NetnsError};
 use crate::telemetry::metrics::{Metrics, table};
@@ -45,6 +50,9 @@ pub struct Config {
     pub reset_older: bool,
     /// How long captured connections may outlive their pod's membership.
     pub withdraw_deadline: Duration,
+    /// Where an agent lays the rules and another proxy has a pod's ports: listen beside it (SO_REUSEPORT) once the pod can
+    /// be served.
+    pub beside: bool,
 }
 
 pub struct Plane {
@@ -56,6 +64,11 @@ pub struct Plane {
     dns: Arc<dns::Shared>,
     metrics: Metrics,
     pairs: Arc<Pairs>,
+    /// What the next process may have.
+    stands: Arc<Stands>,
+    /// The process before this one, and the pods that came from it.
+    taker: Option<Taker>,
+    taken: Mutex<Vec<Weak<PodProxy>>>,
 }
 
 /// Why a pod could not be enrolled, verified or withdrawn.
@@ -75,12 +88,18 @@ pub enum PlaneError {
     /// Us: a blocking step panicked or the runtime is ending.
     #[error("a step was cut off")]
     Cut(#[source] tokio::task::JoinError),
+    /// Nobody: that process serves it.
+    #[error("the next process of this node has taken over")]
+    Retired,
     #[error(transparent)]
     Redirect(#[from] RedirectError),
     #[error("the network namespace is refused")]
     Refused(#[from] Refusal),
     #[error("cannot serve the pod's listeners")]
     Serve(#[source] std::io::Error),
+    /// The control plane, or the CA.
+    #[error("another node proxy has the pod's ports, and its certificate or the mesh's record of it is not here yet")]
+    Unready,
 }
 
 /// What a withdrawn pod's tunnels have for their last words: GOAWAY, a PING and its answer. Without it peers would learn
@@ -91,6 +110,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(200);
 /// Peers learn of a withdrawal from their own manifests, up to a second later. Until then they use
 /// their tunnels, so these stay for this long even when nothing is in flight.
 const LINGER: Duration = Duration::from_secs(2);
+/// What a pod that another proxy serves waits for its certificate, and then for its record, before it is tried again.
+const SERVABLE: Duration = Duration::from_secs(2);
 
 // === impl PlaneError ===
 
@@ -99,6 +120,15 @@ impl PlaneError {
         match self {
             Self::Refused(refusal) | Self::Redirect(RedirectError::Refused { source: refusal, .. }) => Some(refusal),
             _ => None,
+        }
+    }
+
+    /// Another socket has one of the ports.
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::Dns(error) => error.is_taken(),
+            Self::Listen(error) => error.is_taken(),
+            _ => false,
         }
     }
 }
@@ -116,7 +146,30 @@ impl Plane {
         let metrics = shared.report.metrics.clone();
         let place = Place { node: Arc::clone(&config.node), cluster: Arc::clone(&config.cluster) };
         let pairs = Arc::new(Pairs::new(shared.mesh.clone(), place));
-        Self { config, redirection, claims: Claims::new(), certs, shared, dns, metrics, pairs }
+        let (claims, stands, taken) = (Claims::new(), Arc::default(), Mutex::default());
+        Self { config, redirection, claims, certs, shared, dns, metrics, pairs, stands, taker: None, taken }
+    }
+
+    /// Pods' sockets come from the process before this one, as far as it has them.
+    pub fn after(self, taker: Option<Taker>) -> Self {
+        Self { taker, ..self }
+    }
+
+    pub const fn stands(&self) -> &Arc<Stands> {
+        &self.stands
+    }
+
+    /// How far the pods are that came from the process before this one. [`Progress::Able`] when there are none.
+    pub fn progress(&self) -> Progress {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|proxy| proxy.strong_count() > 0);
+        let all: Vec<_> = taken.iter().filter_map(Weak::upgrade).collect();
+        drop(taken);
+        match all.iter().filter(|proxy| proxy.is_servable()).count() {
+            servable if servable == all.len() => Progress::Able,
+            0 => Progress::Unable,
+            _ => Progress::Partly,
+        }
     }
 
     /// Looks after announced pods whose records change, until `stop`.
@@ -165,6 +218,19 @@ impl Plane {
         .await
     }
 
+    /// Waits a moment until a connection of the pod could be served.
+    async fn can_serve(&self, pod: &Pod, certificate: &PodCert) -> Result<(), PlaneError> {
+        certificate.wait(SERVABLE).await.map_err(|_| PlaneError::Unready)?;
+        let network = &self.shared.config.network;
+        let is_its = |held: &Held| held.name == pod.key.name && held.namespace == pod.key.namespace;
+        let known = |view: &View| {
+            let mut at = pod.addresses.iter().filter_map(|ip| view.workload_at(network, *ip));
+            at.any(|held| is_its(held))
+        };
+        let view = self.shared.mesh.wait_for(SERVABLE, known).await;
+        if known(&view) { Ok(()) } else { Err(PlaneError::Unready) }
+    }
+
     async fn serve(&self, pod: Arc<Pod>) -> Result<Enrolled, PlaneError> {
         let named = pod.netns.clone().ok_or(PlaneError::NoNetns)?;
         let netns = Self::blocking(move || Ok(open(&named)?)).await?;
@@ -174,25 +240,38 @@ impl Plane {
         let plan = self.plan(&netns, captures_dns)?;
         let ipv6 = plan.families() == Families::Both;
         let mark = self.redirection.listener_mark(self.shared.config.mark);
-        let open = move || -> Result<_, PlaneError> {
-            let dns = if captures_dns { Some(dns::Listeners::open(ipv6)?) } else { None };
-            Ok((Listeners::open(ipv6, mark)?, dns))
-        };
-        let (listeners, asked) = netns.run_async(open).await??;
         let trust_domain = trust_domain.unwrap_or_else(|| Arc::clone(&self.config.trust_domain));
         let account = Arc::clone(&pod.service_account);
         let identity = Identity::new(trust_domain, Arc::clone(&pod.key.namespace), account);
         let certificate = self.certs.acquire(&identity);
+        let doors = Doors { dns: captures_dns, ipv6, mark };
+        let handed = match &self.taker {
+            Some(taker) => taker.sockets(&pod.uid, netns.id()).await,
+            None => Handed::default(),
+        };
+        let begin = self.taker.as_ref().filter(|_| !handed.is_empty()).map(|taker| taker.begin().clone());
+        let is_taken = begin.is_some();
+        let opened = netns.run_async(move || doors.open(handed, begin, false)).await?;
+        let (listeners, asked) = match opened {
+            Err(error) if error.is_taken() && self.config.beside && !self.redirection.is_own() => {
+                self.can_serve(&pod, &certificate).await?;
+                netns.run_async(move || doors.open(Handed::default(), None, true)).await??
+            }
+            opened => opened?,
+        };
         let proxy = PodProxy::start(&self.shared, Arc::clone(&pod), netns.clone(), certificate, listeners)
             .map_err(PlaneError::Serve)?;
         let started = asked.map(|asked| PodDns::start(&self.dns, Arc::clone(&pod), netns.clone(), asked, ipv6));
         let dns = match started.transpose() {
-            Ok(dns) => dns,
+            Ok(dns) => dns.map(Arc::new),
             Err(error) => {
                 proxy.close(Duration::ZERO).await;
                 return Err(PlaneError::Serve(error));
             }
         };
+        if is_taken {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&proxy));
+        }
 
         let (redirection, reset) = (self.redirection.clone(), self.config.reset_older);
         let work = move || {
@@ -211,8 +290,10 @@ impl Plane {
             }
             Ok((claim, laying, cookies))
         };
-        match Self::blocking(work).await {
-            Ok((claim, laying, older)) => Ok(Enrolled::new(proxy, dns, claim, laying, proven_by, older)),
+        let stand = Arc::new(Stand::new(&proxy, dns.as_ref()));
+        let laid = Self::blocking(work).await;
+        match laid.and_then(|laid| if self.stands.add(&stand) { Ok(laid) } else { Err(PlaneError::Retired) }) {
+            Ok((claim, laying, older)) => Ok(Enrolled::new(proxy, dns, stand, claim, laying, proven_by, older)),
             Err(error) => {
                 // The listeners must not stay behind without their rules, or the next try finds the ports taken.
                 proxy.close(Duration::ZERO).await;
@@ -222,6 +303,31 @@ impl Plane {
                 Err(error)
             }
         }
+    }
+}
+
+/// Which listeners a pod has.
+#[derive(Clone, Copy)]
+struct Doors {
+    dns: bool,
+    ipv6: bool,
+    mark: u32,
+}
+
+impl Doors {
+    /// In the pod's namespace. What was handed over is accepted from after `begin`.
+    fn open(
+        self,
+        mut handed: Handed,
+        begin: Option<CancellationToken>,
+        beside: bool,
+    ) -> Result<(Listeners, Option<dns::Listeners>), PlaneError> {
+        let Self { dns, ipv6, mark } = self;
+        let asked = dns.then(|| dns::Listeners::open(ipv6, &mut handed, beside)).transpose()?;
+        let listeners = Listeners::open(ipv6, mark, &mut handed, beside)?;
+        let Some(begin) = begin else { return Ok((listeners, asked)) };
+        let held = asked.map(|asked| asked.held_until(begin.clone()));
+        Ok((listeners.held_until(begin), held))
     }
 }
 
@@ -253,6 +359,10 @@ impl manager::Plane for Plane {
     }
 
     async fn verify(&self, pod: Arc<Enrolled>) -> Result<Verified, PlaneError> {
+        // The next process lays its own rules, which may be of another version: no quarrel.
+        if pod.is_lent() {
+            return Ok(Verified::Same);
+        }
         let (redirection, metrics) = (self.redirection.clone(), self.metrics.clone());
         let pairs = Arc::clone(&self.pairs);
         Self::blocking(move || {

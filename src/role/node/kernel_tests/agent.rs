@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use super::lab::{Lab, Node, PATIENCE, address, connect, run, until, workload};
 use crate::enroll::manager::State;
 use crate::sys::netns::Netns;
-use crate::sys::plain_tcp;
+use crate::sys::{plain_tcp, socket};
 use crate::telemetry::metrics::table;
 use crate::zds::fake_agent::FakeAgent;
 
@@ -153,4 +153,31 @@ async fn an_agent_that_restarts_or_breaks_the_protocol_costs_no_pod() {
     assert!(Arc::ptr_eq(&held, &node.proxy("cart").unwrap()));
     assert_eq!(proxy.add("u0", "shop/cart", lab.pods[0].as_fd()).await, "", "the same once more");
     assert!(Arc::ptr_eq(&held, &node.proxy("cart").unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_another_proxy_a_pod_is_served_once_it_can_be_and_the_queue_is_served_at_the_end() {
+    let Some(lab) = Lab::build("beside another proxy") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let agent = FakeAgent::listen(&directory.path().join(SOCKET));
+    // Another proxy's listeners, which nobody serves.
+    let foreign = |port: u16| move || socket::listen_beside(([0, 0, 0, 0], port).into(), 0).unwrap();
+    let of_foreign: Vec<_> =
+        [15001, 15006, 15008].map(|port| lab.pods[1].run(foreign(port)).unwrap()).into_iter().collect();
+    let mut node = Node::start_as(&directory.path().join(SOCKET), true);
+    let proxy = agent.accept().await;
+    let answer = proxy.add("u1", "shop/web", lab.pods[1].as_fd()).await;
+    assert!(answer.contains("the mesh's record of it is not here yet"), "{answer}");
+    assert!(node.proxy("web").is_none(), "nothing is bound before");
+    node.mesh(vec![workload("web", &[address(1, false), address(1, true)])]);
+    assert_eq!(proxy.add("u1", "shop/web", lab.pods[1].as_fd()).await, "");
+    assert_eq!(proxy.snapshot_sent().await, "");
+    drop(of_foreign);
+    // The other proxy is gone: everything comes here.
+    let to = SocketAddr::new(address(1, false), 80);
+    let app = plain_tcp::listen(&lab.pods[1], to).await.unwrap();
+    for _ in 0..5 {
+        connect(&lab.router, to, &app).await;
+    }
+    node.end().await;
 }

@@ -185,6 +185,11 @@ fn dns(shared: &Shared) -> Arc<crate::dns::Shared> {
 impl Node {
     /// Talks to the agent at `agent`.
     pub(super) fn start(agent: &Path) -> Self {
+        Self::start_as(agent, false)
+    }
+
+    /// With `beside` it shares pods' ports with another proxy.
+    pub(super) fn start_as(agent: &Path, beside: bool) -> Self {
         let (stop, readiness) = (CancellationToken::new(), Readiness::default());
         let ca = tempfile::tempdir().unwrap();
         let authority = Root::load_or_create(&ca.path().join("ca"), "cluster.local").unwrap();
@@ -228,6 +233,7 @@ impl Node {
             cgroup: None,
             reset_older: false,
             withdraw_deadline: Duration::from_secs(60),
+            beside,
         };
         let redirection = Redirection::agent(DAEMON_MARK).unwrap();
         let warden = *redirection.warden();
@@ -240,7 +246,9 @@ impl Node {
             Arc::new(move |netns| warden.forbid(netns).map_err(|error| crate::telemetry::cause::chain(&error)));
         let announced = Announced::new("node-a".into(), wanted, statuses.clone(), admits, named);
         let client = client::run(client::Config { path: agent.into() }, Arc::new(announced), || 0.5, stop.clone());
-        let (certs, watch, manager) = (certs.run(stop.clone()), plane.watch(stop.clone()), manager.run(stop.clone()));
+        let retired = plane.stands().retired().clone();
+        let (certs, watch) = (certs.run(stop.clone()), plane.watch(stop.clone()));
+        let manager = manager.run(stop.clone(), retired);
         #[expect(clippy::disallowed_methods, reason = "a test owns its tasks")]
         {
             tokio::spawn(certs);
