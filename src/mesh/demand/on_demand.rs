@@ -70,7 +70,7 @@ impl OnDemand {
             asking.retain_mut(|one| match one.as_mut().poll(context) {
                 Poll::Pending => true,
                 Poll::Ready(answer) => {
-                    failed = failed.take().or(answer.err());
+                    failed = failed.take().or_else(|| answer.err());
                     false
                 }
             });
@@ -151,7 +151,7 @@ impl OnDemand {
         let mut asking = self.source.demand(sought, limit);
         // The first poll asks, and the drop takes nothing back.
         let mut context = Context::from_waker(Waker::noop());
-        let _: Poll<_> = Pin::new(&mut asking).poll(&mut context);
+        let _answer = Pin::new(&mut asking).poll(&mut context);
     }
 
     /// Whether the last demand that waited was not answered, a moment ago.
