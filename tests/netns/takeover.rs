@@ -165,11 +165,13 @@ fn the_new_process_killed_in_the_middle_leaves_the_old_one_serving() {
         lives.advance(SOME, PATIENCE).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(flood.end().await > 20);
+        lives.finish(PATIENCE).await.unwrap();
         // It looks after the rules again.
         let laid = rules(bed.netns("client")).lines().count();
         sh(bed.netns("client"), "nft delete table inet culvert");
         until("the rules come back", async || rules(bed.netns("client")).lines().count() == laid).await;
         // And a third one takes over from it.
+        let mut lives = live(bed, "client", "near").await;
         bed.remove("ghost.yaml");
         let mark = bed.mark("node-a");
         bed.launch("node-a", &[]);

@@ -74,7 +74,7 @@ async fn live(
     let readiness = Readiness::default();
     let predecessor = predecessor(settings).await;
     // A broken setting, manifest or directory ends the process here, before a pod is touched.
-    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, dropped, levels, predecessor)?;
+    let parts = Parts::build(settings, pools, &shutdown, &panics, &readiness, (dropped, levels), predecessor)?;
     supervisor.spawn(pools.control(), "signals", Need::Useful, {
         let shutdown = shutdown.clone();
         async move {

@@ -72,8 +72,7 @@ impl Parts {
         shutdown: &Shutdown,
         panics: &Panics,
         readiness: &Readiness,
-        dropped: Dropped,
-        levels: Levels,
+        (dropped, levels): (Dropped, Levels),
         predecessor: Option<Predecessor>,
     ) -> anyhow::Result<Self> {
         let enrolled = readiness.condition("pods enrolled");

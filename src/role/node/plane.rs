@@ -1,5 +1,7 @@
 //! The pod's data plane as enrolment drives it: redirection, listeners, proxy, in their order.
 
+mod error;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::PlaneError;
 use super::enrolled::{Enrolled, older_connections, reset_connections};
 use super::pairs::{Judged, Pairs, Place};
 use super::redirection::Redirection;
@@ -21,14 +24,13 @@ use crate::identity::certs::Certs;
 use crate::mesh::{Held, View};
 use crate::model::pod::{Pod, PodNetns};
 use crate::model::spiffe::Identity;
-use crate::proxy::listeners::{ListenError, Listeners};
+use crate::proxy::listeners::Listeners;
 use crate::proxy::pod::PodProxy;
 use crate::proxy::shared::Shared;
 use crate::redirect::{
-    CgroupMatch, Claim, Claims, Families, Plan, PlanInput, RedirectError, Refusal, Swept, Target, families, plan, sweep,
+    CgroupMatch, Claim, Claims, Families, Plan, PlanInput, Refusal, Swept, Target, families, plan, sweep,
 };
 use crate::sys::handover::Handed;
-use crate::sys::netlink::NetlinkError;
 use crate::sys::netns::{Netns, NetnsError};
 use crate::telemetry::metrics::{Metrics, table};
 
@@ -71,37 +73,6 @@ pub struct Plane {
     taken: Mutex<Vec<Weak<PodProxy>>>,
 }
 
-/// Why a pod could not be enrolled, verified or withdrawn.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaneError {
-    #[error(transparent)]
-    Dns(#[from] dns::ListenError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Namespace(#[from] NetnsError),
-    #[error("cannot list or reset the pod's connections")]
-    Netlink(#[from] NetlinkError),
-    /// Configuration.
-    #[error("the pod has no network namespace: give its manifest the annotation culvert.dev/netns")]
-    NoNetns,
-    /// Us: a blocking step panicked or the runtime is ending.
-    #[error("a step was cut off")]
-    Cut(#[source] tokio::task::JoinError),
-    /// Nobody: that process serves it.
-    #[error("the next process of this node has taken over")]
-    Retired,
-    #[error(transparent)]
-    Redirect(#[from] RedirectError),
-    #[error("the network namespace is refused")]
-    Refused(#[from] Refusal),
-    #[error("cannot serve the pod's listeners")]
-    Serve(#[source] std::io::Error),
-    /// The control plane, or the CA.
-    #[error("another node proxy has the pod's ports, and its certificate or the mesh's record of it is not here yet")]
-    Unready,
-}
-
 /// What a withdrawn pod's tunnels have for their last words: GOAWAY, a PING and its answer. Without it peers would learn
 /// from a reset that the tunnel is gone. One whose peer answers ends at once.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -112,26 +83,6 @@ const DRAIN_POLL: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 /// What a pod that another proxy serves waits for its certificate, and then for its record, before it is tried again.
 const SERVABLE: Duration = Duration::from_secs(2);
-
-// === impl PlaneError ===
-
-impl PlaneError {
-    fn refusal(&self) -> Option<&Refusal> {
-        match self {
-            Self::Refused(refusal) | Self::Redirect(RedirectError::Refused { source: refusal, .. }) => Some(refusal),
-            _ => None,
-        }
-    }
-
-    /// Another socket has one of the ports.
-    fn is_taken(&self) -> bool {
-        match self {
-            Self::Dns(error) => error.is_taken(),
-            Self::Listen(error) => error.is_taken(),
-            _ => false,
-        }
-    }
-}
 
 // === impl Plane ===
 
