@@ -156,7 +156,7 @@ async fn an_agent_that_restarts_or_breaks_the_protocol_costs_no_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beside_another_proxy_a_pod_is_served_once_it_can_be_and_the_queue_is_served_at_the_end() {
+async fn beside_another_proxy_a_pod_is_served_once_it_can_be() {
     let Some(lab) = Lab::build("beside another proxy") else { return };
     let directory = tempfile::tempdir().unwrap();
     let agent = FakeAgent::listen(&directory.path().join(SOCKET));
