@@ -84,10 +84,11 @@ impl Writer {
         }
     }
 
-    /// Replaces everything in one step, and with it what was staged. Records that are as they were stay as they are.
+    /// Replaces everything in one step, and with it what was staged. Records that are as they were stay as they are. The
+    /// mesh is whole then.
     pub fn replace(&mut self, state: State) {
         let State { workloads, services, policies } = state;
-        self.step = Step { synced: self.step.synced, ..Step::default() };
+        self.step = Step { synced: self.step.synced, whole: true, ..Step::default() };
         self.step.remove_all(&self.view.load());
         self.apply(Changes { workloads, services, policies, removed: Vec::new() });
     }
@@ -96,6 +97,12 @@ impl Writer {
     /// and that is not here may never come. See [`Applicable::unsent`](super::Applicable::unsent). Shows what was staged.
     pub fn policies_synced(&mut self) {
         self.step.synced = true;
+        self.show();
+    }
+
+    /// Tells readers that all there is has been sent once. See [`View::is_whole`]. Shows what was staged.
+    pub fn whole(&mut self) {
+        self.step.whole = true;
         self.show();
     }
 

@@ -20,6 +20,7 @@ pub(super) struct Step {
     pub services: HashMap<NamespacedName, Option<Arc<Service>>>,
     pub policies: HashMap<NamespacedName, Option<Arc<Compiled>>>,
     pub synced: bool,
+    pub whole: bool,
 }
 
 /// Something that is not there any more.

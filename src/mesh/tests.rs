@@ -262,6 +262,25 @@ fn of_a_key_that_is_removed_and_given_the_record_counts() {
 }
 
 #[test]
+fn a_mesh_is_whole_when_it_is_told_or_replaced() {
+    let (mut writer, reader) = channel();
+    writer.apply(Changes { workloads: vec![workload("w", "10.0.0.1")], ..Changes::default() });
+    writer.policies_synced();
+    assert!(!reader.view().is_whole(), "there may be more to come");
+    let (mut changes, version) = (reader.changes(), reader.view().version());
+    writer.whole();
+    assert!(reader.view().is_whole() && changes.has_changed().unwrap(), "who waits is woken");
+    changes.mark_unchanged();
+    writer.whole();
+    writer.apply(Changes::default());
+    assert!(reader.view().is_whole() && !changes.has_changed().unwrap(), "once");
+    assert_eq!(reader.view().version(), version + 1);
+    let (mut writer, reader) = channel();
+    writer.replace(State::default());
+    assert!(reader.view().is_whole(), "an empty mesh is one");
+}
+
+#[test]
 fn a_converted_peer_authentication_that_never_came_is_told_apart_from_what_is_missing() {
     let (mut writer, reader) = channel();
     let converted = NamespacedName::new("demo", "converted_peer_authentication_x");

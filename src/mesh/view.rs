@@ -25,6 +25,7 @@ pub struct View {
     workloads_named: Index<ByHostname>,
     services: Services,
     policies: Policies,
+    whole: bool,
 }
 
 /// What a step did.
@@ -39,7 +40,7 @@ pub(super) struct Changed {
 impl View {
     /// Takes a step, which costs what it changes. The version counts up when anything did.
     pub(super) fn change(&mut self, step: Step) -> Changed {
-        let Step { workloads, mut services, policies, synced } = step;
+        let Step { workloads, mut services, policies, synced, whole } = step;
         let (mut out, mut into) = (Vec::new(), Vec::new());
         for (uid, held) in workloads {
             let old = self.workloads.first(&uid);
@@ -51,7 +52,8 @@ impl View {
         services.retain(|key, new| self.services.get(key).map(Arc::as_ptr) != new.as_ref().map(Arc::as_ptr));
         let gone = out.len() + services.keys().filter(|key| self.services.get(key).is_some()).count();
         let policies = self.policies.change(policies) | (synced && self.policies.set_synced());
-        let same = out.is_empty() && into.is_empty() && services.is_empty() && !policies;
+        let told = whole && !std::mem::replace(&mut self.whole, true);
+        let same = out.is_empty() && into.is_empty() && services.is_empty() && !policies && !told;
         let anything = !same || self.version == 0;
         self.workloads.change(&out, &into);
         self.workloads_at.change(&out, &into);
@@ -62,6 +64,12 @@ impl View {
             self.policies_version = self.version;
         }
         Changed { anything, gone }
+    }
+
+    /// All there is has been sent once, so that what is not here is outside of the mesh. Before that it may be a pod of the
+    /// mesh that was not told of yet. A mesh that holds what was asked for is whole once there is somebody to ask.
+    pub const fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Counts up with every change; 0 is "nothing has arrived yet".

@@ -89,6 +89,9 @@ pub enum Failure {
     /// The chosen endpoint has a host name that leads nowhere.
     #[error("the endpoint's address cannot be found")]
     Name(#[source] Box<super::names::NameError>),
+    /// Nothing has told us of the mesh yet, so that nobody can say whether the destination is in it.
+    #[error("the mesh is not known yet, and {to} may be in it: is the control plane there?")]
+    NoMesh { to: SocketAddr },
     /// There is no road.
     #[error("no way to {to}: {why}")]
     NoRoute { to: SocketAddr, why: Refusal },
@@ -153,7 +156,7 @@ impl Failure {
                 Fault::Configuration
             }
             Self::NoRoute { why: Refusal::NoEndpoint | Refusal::WaypointEmpty, .. } => Fault::Peer,
-            Self::NoRoute { .. } => Fault::Configuration,
+            Self::NoMesh { .. } | Self::NoRoute { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
             Self::Unsaid(unanswered) => match unanswered.why {
@@ -196,6 +199,7 @@ impl Failure {
             Self::Loop => "loop",
             Self::Moved { .. } => "moved",
             Self::Name(_) => "no_dns_answer",
+            Self::NoMesh { .. } => "no_mesh",
             Self::NoRoute { why, .. } => match why {
                 Refusal::GatewayEmpty => "gateway_empty",
                 Refusal::Loop => "loop",

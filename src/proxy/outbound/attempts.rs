@@ -16,6 +16,7 @@ use super::express::{self, Near};
 use super::tunnel::Proven;
 use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
+use crate::mesh::View;
 use crate::mesh::demand::Sought;
 use crate::model::spiffe::Identity;
 use crate::proxy::asking::Asking;
@@ -156,7 +157,7 @@ struct Attempts<'a> {
 
 impl Attempts<'_> {
     /// The road, and what that decision was made without.
-    fn decide(&self, view: &crate::mesh::View, aside: &HashSet<EndpointId>, random: u64) -> (Attempted, Vec<Sought>) {
+    fn decide(&self, view: &View, aside: &HashSet<EndpointId>, random: u64) -> (Attempted, Vec<Sought>) {
         let Captured { pod, client, destination, listener, .. } = self.captured;
         let config = &pod.shared.config;
         let source = pod.workload(view).cloned();
@@ -205,7 +206,10 @@ impl Attempts<'_> {
         let decision = &attempted.decision;
         let attempt = async {
             match &decision.route {
-                Route::Passthrough => plain::dial(captured, captured.destination).await.map(Far::Plain),
+                Route::Passthrough => {
+                    self.known_outside().await?;
+                    plain::dial(captured, captured.destination).await.map(Far::Plain)
+                }
                 Route::Direct(target) => plain::dial(captured, target.at).await.map(Far::Plain),
                 Route::Express(target) => express::open(captured, attempted, target).await.map(Far::Near),
                 Route::Hbone(hbone) => tunnel::open(captured, attempted, hbone).await,
@@ -230,6 +234,23 @@ impl Attempts<'_> {
                 Err(Failed { why: Failure::HopTimeout { to, limit }, blame: Blame::Endpoint })
             }),
         }
+    }
+
+    /// What the mesh lacks is outside of it only once all of it was heard of: until then what belongs into a tunnel would
+    /// go in clear. Waits for that as for a policy.
+    async fn known_outside(&self) -> Result<(), Failed> {
+        let Captured { pod, destination: to, .. } = self.captured;
+        let mesh = &pod.shared.mesh;
+        if mesh.view().is_whole() {
+            return Ok(());
+        }
+        let view = mesh.wait_for(pod.shared.config.policy_wait, View::is_whole).await;
+        let (why, blame) = if view.is_whole() {
+            (Failure::Moved { to: *to }, Blame::Stale)
+        } else {
+            (Failure::NoMesh { to: *to }, Blame::Final)
+        };
+        Err(Failed { why, blame })
     }
 
     /// An even share of the time that is left, so that one endpoint which does not answer leaves time for another. The

@@ -104,15 +104,16 @@ impl ControlPlane {
     }
 }
 
-/// Tells readiness of a state that can be served, and the mesh of the first sync of policies.
+/// Tells readiness and the mesh of a state that can be served, and the mesh of the first sync of policies.
 async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condition, stop: CancellationToken) {
-    let mut told = false;
+    let (mut told, mut whole) = (false, false);
     loop {
         let (is_ready, has_policies) = {
             let status = status.borrow_and_update();
             (status.ready(), status.of(client::Kind::Authorization).synced)
         };
-        if is_ready {
+        if is_ready && !std::mem::replace(&mut whole, true) {
+            mesh.0.lock().whole();
             ready.meet();
         }
         if has_policies && !std::mem::replace(&mut told, true) {

@@ -66,7 +66,10 @@ impl Meshed {
                 Some(ControlPlane::build(settings, &remote, kept, held.clone(), metrics, synced)?)
             }
             MeshSource::Local(_) | MeshSource::Manifests(_) => {
-                held.lock().policies_synced();
+                let mut writer = held.lock();
+                writer.policies_synced();
+                writer.whole();
+                drop(writer);
                 None
             }
         };
