@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use culvert::model::ports;
-use culvert::role::demo::app::{self, STREAM_PORT, Trickle, Way as Bytes, page};
+use culvert::role::demo::app::{self, HTTP_PORT, STREAM_PORT, Trickle, Way as Bytes, page};
 use culvert::role::demo::lab::Manifests;
 use culvert::sys::child::{Bond, Child, Output, Program};
 use culvert::sys::netlink::Links;
 use culvert::sys::netns::Netns;
+use culvert::sys::packet::{Capture, Finding};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -30,6 +31,7 @@ const SERVED: &str = "https://10.88.0.250:15012";
 const VIP: &str = "10.96.0.10:80";
 /// The pods that are in the mesh.
 const PODS: [&str; 4] = ["client", "near", "server", "intruder"];
+const MARKER: &str = "culvert-must-not-be-seen";
 /// How long the control plane is away. The bed has no minute; nothing in a node counts between this and hours.
 const AWAY: Duration = Duration::from_secs(20);
 /// A node tries again within 15 s, however long the outage was. The rest is the machine's.
@@ -421,6 +423,7 @@ fn nodes_start_without_the_control_plane() {
             assert_eq!(code, 503, "{node}: {why}");
             assert!(why.contains("state manager") && !why.contains("pods enrolled"), "{node}: {why}");
         }
+        nobody_knows_who_is_in_the_mesh(bed).await;
         control.start().await;
         for node in NODES {
             bed.ready(node, Duration::from_secs(20)).await.unwrap();
@@ -434,7 +437,7 @@ fn nodes_start_without_the_control_plane() {
         bed.ready("node-b", Duration::from_secs(10)).await.unwrap();
         all_roads(bed).await;
         buys(bed).await;
-        assert!(age(bed, "node-b").await > 0.0, "nobody has confirmed what it serves");
+        until("nobody has confirmed what it serves", async || age(bed, "node-b").await >= 1.0).await;
         bed.put("deny.yaml", &policy("nobody", "{action: DENY, rules: [{to: [{operation: {ports: [\"8080\"]}}]}]}"));
         control.start().await;
         for node in NODES {
@@ -444,6 +447,32 @@ fn nodes_start_without_the_control_plane() {
         bed.get("client", "server").await.expect_err("the new policy holds");
         until("what is served is the control plane's", async || age(bed, "node-b").await == 0.0).await;
     });
+}
+
+/// Nothing leaves in clear, and nothing is let in.
+async fn nobody_knows_who_is_in_the_mesh(bed: &Bed) {
+    let told = async |marks: [u64; 2], direction: &str, reason: &str| {
+        let line = bed.line_after("node-a", marks[0], PATIENCE, |line| line["direction"] == direction).await;
+        let line = line.expect("a refusal is told");
+        assert_eq!((&line["road"], &line["reason"]), (&"refused".into(), &reason.into()), "{line}");
+    };
+    let port = &bed.lab().node("node-a").unwrap().plan.port;
+    let capture = Capture::start(bed.lab().fabric(), port).unwrap();
+    for to in ["server", "outsider"] {
+        let (marks, at) = (bed.marks(), bed.at(to, Family::V4, HTTP_PORT));
+        let refused = app::get(bed.netns("client"), at, MARKER, PATIENCE).await.expect_err(to);
+        assert!(refused.after < PATIENCE, "{to}: {refused}");
+        told(marks, "outbound", "no_mesh").await;
+    }
+    // What the capture would show: a request of somebody whom no node looks after.
+    let marks = bed.marks();
+    let seen = "culvert-is-seen";
+    let at = bed.at("client", Family::V4, HTTP_PORT);
+    app::get(bed.netns("outsider"), at, seen, PATIENCE).await.expect_err("a stranger");
+    told(marks, "inbound", "unknown_workload").await;
+    let captured = capture.stop().unwrap();
+    assert_eq!(captured.find(seen.as_bytes()), Finding::Present, "the capture sees what is in clear");
+    assert_eq!(captured.find(MARKER.as_bytes()), Finding::Absent, "no byte in clear");
 }
 
 async fn readiness(bed: &Bed, node: &str) -> (u16, String) {
