@@ -5,6 +5,7 @@
 
 mod accept;
 mod asking;
+mod baggage;
 pub mod budgets;
 pub mod connections;
 pub mod dialler;

@@ -185,10 +185,12 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
         Reporter::Source => (up, down),
         Reporter::Destination => (down, up),
     };
+    // A peer that says who it is may have left out either.
+    let said = |text: &Arc<str>| (!text.is_empty()).then(|| Arc::clone(text));
     let party = |address, workload: &Option<Arc<Held>>, identity: &Option<Identity>| Party {
         address: Some(address),
-        workload: workload.as_ref().map(|w| Arc::clone(&w.name)),
-        namespace: workload.as_ref().map(|w| Arc::clone(&w.namespace)),
+        workload: workload.as_ref().and_then(|w| said(&w.name)),
+        namespace: workload.as_ref().and_then(|w| said(&w.namespace)),
         identity: identity.as_ref().map(|id| id.to_string().into()),
     };
     // With a tunnel, `dst.addr` is the hop and `dst.hbone_addr` what was asked of it.

@@ -30,6 +30,8 @@ pub struct Beyond {
     pub inner: Vec<Identity>,
     /// The record of what is behind the gateway: often one for all endpoints of a service there.
     pub target: Target,
+    /// A waypoint answers at the far end, and not the destination's node proxy.
+    pub is_waypoint: bool,
 }
 
 /// How many identities the inner tunnel may be answered by: a service has one service account, as a rule.

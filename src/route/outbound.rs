@@ -198,7 +198,7 @@ impl Attempt<'_> {
     fn to(&self, picked: Picked, service: Option<&Service>) -> Result<Route, Refusal> {
         if picked.at == At::Gateway {
             let inner = service.map(|service| gateway::answering(service, self.view, &picked));
-            return self.beyond(picked, inner.unwrap_or_default(), service);
+            return self.beyond(picked, inner.unwrap_or_default(), service, false);
         }
         let target = match self.target(picked)? {
             Ok(target) => target,
@@ -238,7 +238,7 @@ impl Attempt<'_> {
             Unresolved::Unknown => Refusal::UnknownWaypoint,
         })?;
         if found.picked.at == At::Gateway {
-            return self.beyond(found.picked, found.expected, service);
+            return self.beyond(found.picked, found.expected, service, true);
         }
         let target = match self.target(found.picked)? {
             Ok(target) => target,
@@ -257,7 +257,13 @@ impl Attempt<'_> {
     }
 
     /// To the gateway of the network that `picked` is on. Who answers behind it must prove to be one of `inner`.
-    fn beyond(&self, picked: Picked, inner: Vec<Identity>, service: Option<&Service>) -> Result<Route, Refusal> {
+    fn beyond(
+        &self,
+        picked: Picked,
+        inner: Vec<Identity>,
+        service: Option<&Service>,
+        is_waypoint: bool,
+    ) -> Result<Route, Refusal> {
         let service = service.ok_or(Refusal::OtherNetwork)?;
         let Picked { workload, port, others, .. } = picked;
         let reference = workload.network_gateway.as_ref().ok_or(Refusal::NoAddress)?;
@@ -286,6 +292,7 @@ impl Attempt<'_> {
             port: destination.port(),
             inner,
             target: Target { at: hop.at, workload, id, others: hop.others || others },
+            is_waypoint,
         })))
     }
 

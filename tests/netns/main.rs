@@ -23,6 +23,7 @@ mod hostile;
 mod input;
 mod iptables;
 mod life;
+mod networks;
 mod odd;
 mod policy;
 mod ports;

@@ -20,7 +20,7 @@ use crate::wire;
 const BOTH: [Family; 2] = [Family::V4, Family::V6];
 const MARK: &str = "x-culvert-waypoint: demo/waypoint";
 /// Envoy starts in a second on an idle machine.
-const STARTS: Duration = Duration::from_secs(30);
+pub(crate) const STARTS: Duration = Duration::from_secs(30);
 
 const GATEWAY: &str = "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -32,7 +32,7 @@ spec:
 
 /// Where `make` puts it, or the system's; `None` is said, and fails under `CI=true`.
 #[expect(clippy::disallowed_methods, reason = "a test's environment, not the program's")]
-fn envoy() -> Option<PathBuf> {
+pub(crate) fn envoy() -> Option<PathBuf> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/envoy/envoy");
     let found = Some(fetched).filter(|path| path.is_file()).or_else(|| child::find("envoy"));
     if found.is_none() {

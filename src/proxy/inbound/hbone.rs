@@ -13,12 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::proxy_header;
 use crate::authz::Request;
 use crate::hbone::authority::Authority;
-use crate::hbone::headers::{Baggage, WorkloadKind};
 use crate::hbone::server::{Connection, Incoming, Refusal};
 use crate::mesh::{Held, View};
 use crate::model::spiffe::Identity;
-use crate::model::workload::Kind;
 use crate::proxy::asking::Asking;
+use crate::proxy::baggage;
 use crate::proxy::connections::Facts;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::pod::{PodProxy, handshakes};
@@ -121,6 +120,8 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     let headers = &incoming.headers;
     // Behind a gateway of another network, an address means something else.
     let is_near = headers.network.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(network));
+    let source = is_near.then(|| pod.shared.source(&view, peers.client.ip())).flatten();
+    let said = || Some(baggage::read(headers.baggage.as_ref()?, Some(&peers.identity)));
     let host = match &incoming.authority {
         Authority::Host { host, .. } => Some(host),
         Authority::Address(_) => headers.forwarded.host.as_ref(),
@@ -136,7 +137,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         hop: Some(peers.local),
         client_identity: Some(peers.identity.clone()),
         server_identity: Some(pod.identity.clone()),
-        source: is_near.then(|| pod.shared.source(&view, peers.client.ip())).flatten(),
+        source: source.or_else(said),
         target: own.clone(),
         service,
         revoked: Some(peers.revoked.clone()),
@@ -241,7 +242,7 @@ async fn dial(
 
 async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>>, own: Option<&Held>, open: Open) {
     let connection = Arc::clone(open.connection());
-    let Ok(stream) = incoming.accept(own.map(baggage).as_ref()) else {
+    let Ok(stream) = incoming.accept(own.map(baggage::of).as_ref()) else {
         return open.close(Err(&Failure::Abandoned), true);
     };
     if let Some(header) = header
@@ -256,26 +257,4 @@ async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>
         socket::reset_on_close(&server);
     }
     open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
-}
-
-/// What a workload says of itself in `baggage`.
-pub(in crate::proxy) fn baggage(workload: &Held) -> Baggage {
-    Baggage {
-        cluster: Arc::clone(&workload.cluster),
-        namespace: Arc::clone(&workload.namespace),
-        workload: Some((kind(workload.kind), Arc::clone(&workload.owner))),
-        service: Arc::clone(&workload.canonical_name),
-        revision: Arc::clone(&workload.canonical_revision),
-        region: Arc::clone(&workload.locality.region),
-        zone: Arc::clone(&workload.locality.zone),
-    }
-}
-
-const fn kind(of: Kind) -> WorkloadKind {
-    match of {
-        Kind::Deployment => WorkloadKind::Deployment,
-        Kind::CronJob => WorkloadKind::CronJob,
-        Kind::Pod => WorkloadKind::Pod,
-        Kind::Job => WorkloadKind::Job,
-    }
 }

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use super::attempts::{Blame, Failed, Far};
 use super::captured::{Attempted, Captured};
-use super::tunnel::{self, DialFailure, Proven};
+use super::tunnel::{self, DialFailure, Pace, Proven};
 use crate::hbone::authority::Authority;
 use crate::hbone::client::Request;
-use crate::hbone::headers::{Baggage, Forwarded, WorkloadKind};
+use crate::hbone::headers::Forwarded;
 use crate::hbone::io::TunnelIo;
 use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Through, Watch};
 use crate::identity::access::{AccessError, PodCert};
-use crate::mesh::Held;
 use crate::model::spiffe::Identity;
-use crate::model::workload::{Kind, Locality, Workload};
+use crate::proxy::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::report::Report;
 use crate::route::gateway::Beyond;
@@ -25,6 +24,7 @@ pub(super) struct Inside {
     pub(super) outer: Pool<DialFailure>,
     pub(super) certificate: PodCert,
     pub(super) limit: Duration,
+    pub(super) pace: Arc<Pace>,
     pub(super) report: Report,
     pub(super) trust: Trust,
 }
@@ -37,10 +37,22 @@ pub(super) enum InsideFailure {
     /// Us: a key without its outer half.
     #[error("nothing says which gateway leads there")]
     NoGateway,
+    /// The pod begins too many. The local app.
+    #[error("more than {per_second} TLS handshakes a second by this pod (setting max-handshakes-per-pod)")]
+    Rate { per_second: u32 },
     #[error("no tunnel to the network gateway")]
     Outer(#[source] PoolError<DialFailure>),
     #[error("the TLS handshake with the destination behind the network gateway failed")]
     Tls(#[source] TlsError),
+}
+
+/// Which of the two tunnels failed: both lead to the gateway's address.
+#[derive(Debug, thiserror::Error)]
+#[error("{place} the network gateway")]
+struct Leg {
+    place: &'static str,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// How long one connection through a gateway takes new tunnels, 10 s. The gateway chooses an endpoint once for each
@@ -67,6 +79,8 @@ impl Dial for Inside {
 
     async fn dial(&self, key: &Key) -> Result<Self::Stream, InsideFailure> {
         let Through { outer, authority } = key.outer().ok_or(InsideFailure::NoGateway)?;
+        // One that fails leaves the outer tunnel open, so it would cost nothing to begin the next.
+        self.pace.wait().await.map_err(|per_second| InsideFailure::Rate { per_second })?;
         let certificate = self.certificate.wait(self.limit).await.map_err(InsideFailure::Identity)?;
         // It carries many clients, so it speaks for none of them.
         let request = Request {
@@ -108,21 +122,24 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
     };
     match pod.tunnels.inner.connect(&Arc::new(inner), &request).await {
         Ok((stream, answer)) => {
-            let target = answer.baggage.as_ref().map(|baggage| Arc::new(Held::apart(described(baggage))));
+            // For labels: the record here is that of everything behind the gateway.
+            let target = answer.baggage.as_ref().map(|said| baggage::read(said, answer.peer.as_ref()));
             Ok(Far::Tunnel(stream, Proven { peer: answer.peer, target, revoked: answer.cut }))
         }
         Err(error) => {
             let blame = tunnel::blame(&error, |source| match source {
-                InsideFailure::Identity(_) | InsideFailure::NoGateway => Blame::Final,
+                InsideFailure::Identity(_) | InsideFailure::NoGateway | InsideFailure::Rate { .. } => Blame::Final,
                 InsideFailure::Outer(error) => tunnel::blame(error, DialFailure::blame),
                 InsideFailure::Tls(TlsError::RevocationUnknown) => Blame::Final,
                 InsideFailure::Tls(_) => Blame::Endpoint,
             });
+            let is_inner = matches!(error, PoolError::Tunnel { .. } | PoolError::Open { .. });
             let why = tunnel::failure(to.hop, error, |source| match &*source {
                 InsideFailure::Identity(error) => Failure::Identity(Box::new(error.clone())),
                 InsideFailure::NoGateway => Failure::Loop,
+                InsideFailure::Rate { per_second } => Failure::HandshakeRate { per_second: *per_second },
                 InsideFailure::Outer(error) => {
-                    tunnel::failure(to.hop, error.clone(), |e| DialFailure::failure(to.hop, e))
+                    on_leg("at", tunnel::failure(to.hop, error.clone(), |e| DialFailure::failure(to.hop, e)))
                 }
                 InsideFailure::Tls(TlsError::Revoked) => {
                     Failure::Tunnel { to: to.hop, cause: TunnelCause::Revoked, source: Box::new(source) }
@@ -131,32 +148,16 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, to: &Beyond
                     Failure::Tunnel { to: to.hop, cause: TunnelCause::Tls, source: Box::new(source) }
                 }
             });
+            let why = if is_inner { on_leg("behind", why) } else { why };
             Err(Failed { why, blame })
         }
     }
 }
 
-/// What the far end says of itself, for labels: the record here is that of everything behind the gateway.
-fn described(baggage: &Baggage) -> Workload {
-    let (kind, owner) = baggage.workload.clone().unwrap_or_else(|| (WorkloadKind::Pod, Arc::default()));
-    Workload {
-        name: Arc::clone(&owner),
-        owner,
-        namespace: Arc::clone(&baggage.namespace),
-        cluster: Arc::clone(&baggage.cluster),
-        kind: match kind {
-            WorkloadKind::CronJob => Kind::CronJob,
-            WorkloadKind::Deployment => Kind::Deployment,
-            WorkloadKind::Job => Kind::Job,
-            WorkloadKind::Pod => Kind::Pod,
-        },
-        canonical_name: Arc::clone(&baggage.service),
-        canonical_revision: Arc::clone(&baggage.revision),
-        locality: Locality {
-            region: Arc::clone(&baggage.region),
-            zone: Arc::clone(&baggage.zone),
-            ..Locality::default()
-        },
-        ..Workload::default()
+/// Says in `why` where it was.
+fn on_leg(place: &'static str, why: Failure) -> Failure {
+    match why {
+        Failure::Tunnel { to, cause, source } => Failure::Tunnel { to, cause, source: Box::new(Leg { place, source }) },
+        why => why,
     }
 }

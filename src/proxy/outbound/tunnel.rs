@@ -24,10 +24,10 @@ use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
 use crate::mesh::Held;
 use crate::model::spiffe::Identity;
+use crate::proxy::baggage;
 use crate::proxy::budgets::Rate;
 use crate::proxy::connections::Facts;
 use crate::proxy::dialler::{DialError, Dialler};
-use crate::proxy::inbound::hbone::baggage;
 use crate::proxy::outcome::{Failure, TunnelCause};
 use crate::proxy::relay::tunnelled::{Resets, join};
 use crate::proxy::relay::{Ended, Side, unless_ended};
@@ -69,10 +69,15 @@ struct Secure {
     dialler: Arc<Dialler>,
     certificate: PodCert,
     limit: Duration,
-    rate: Rate,
-    per_second: u32,
+    pace: Arc<Pace>,
     report: Report,
     trust: Trust,
+}
+
+/// The handshakes that one pod begins: to a node, to a gateway, and inside of a tunnel to one.
+pub(super) struct Pace {
+    rate: Rate,
+    per_second: u32,
 }
 
 /// Why a tunnel's connection could not be made.
@@ -94,12 +99,13 @@ pub enum DialFailure {
 impl Tunnels {
     pub(in crate::proxy) fn new(shared: &Arc<Shared>, dialler: &Arc<Dialler>, certificate: &PodCert) -> Self {
         let config = &shared.config;
+        let per_second = config.handshakes_per_second;
+        let pace = Arc::new(Pace { rate: Rate::new(per_second), per_second });
         let dialler = Secure {
             dialler: Arc::clone(dialler),
             certificate: certificate.clone(),
             limit: config.connect_timeout,
-            rate: Rate::new(config.handshakes_per_second),
-            per_second: config.handshakes_per_second,
+            pace: Arc::clone(&pace),
             report: shared.report.clone(),
             trust: shared.trust.clone(),
         };
@@ -111,6 +117,7 @@ impl Tunnels {
             outer: pool.clone(),
             certificate: certificate.clone(),
             limit: config.connect_timeout,
+            pace,
             report: shared.report.clone(),
             trust: shared.trust.clone(),
         };
@@ -135,6 +142,17 @@ impl Drop for Tunnels {
     }
 }
 
+// === impl Pace ===
+
+impl Pace {
+    /// Waits for the next handshake's turn. The limit a second is the error, where that would take too long.
+    pub(super) async fn wait(&self) -> Result<(), u32> {
+        let wait = self.rate.take(Instant::now()).ok_or(self.per_second)?;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
 // === impl Secure ===
 
 impl Dial for Secure {
@@ -142,8 +160,7 @@ impl Dial for Secure {
     type Error = DialFailure;
 
     async fn dial(&self, key: &Key) -> Result<Self::Stream, DialFailure> {
-        let wait = self.rate.take(Instant::now()).ok_or(DialFailure::Rate { per_second: self.per_second })?;
-        tokio::time::sleep(wait).await;
+        self.pace.wait().await.map_err(|per_second| DialFailure::Rate { per_second })?;
         let certificate = self.certificate.wait(self.limit).await.map_err(DialFailure::Identity)?;
         let stream = self.dialler.dial(key.destination(), None).await.map_err(DialFailure::Tcp)?;
         let connector = Connector::new(&certificate, key.expected()).at(key.destination().ip());
@@ -242,7 +259,7 @@ pub(super) fn request(captured: &Captured, attempted: &Attempted, authority: Soc
     let host = attempted.decision.service.as_ref().map(|service| Arc::clone(&service.hostname));
     Request {
         authority: authority.into(),
-        baggage: attempted.source.as_deref().map(baggage),
+        baggage: attempted.source.as_deref().map(baggage::of),
         forwarded: Forwarded { client: Some(captured.client), host },
         trace,
         network: None,
@@ -260,10 +277,12 @@ pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, proven: Prov
         revoked: Some(proven.revoked),
         ..known
     };
-    let resets = match &attempted.decision.route {
-        Route::Hbone(hbone) if hbone.is_waypoint => Resets::Close,
-        _ => Resets::Tell,
+    let is_waypoint = match &attempted.decision.route {
+        Route::Hbone(hbone) => hbone.is_waypoint,
+        Route::Beyond(to) => to.is_waypoint,
+        _ => false,
     };
+    let resets = if is_waypoint { Resets::Close } else { Resets::Tell };
     let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
     let connection = Arc::clone(open.connection());
     let relay = pin!(join(&captured.stream, Side::Client, tunnel, resets, &connection.meter));

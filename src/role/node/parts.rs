@@ -141,7 +141,7 @@ impl Parts {
         let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
         let agent = socket.map(|socket| {
             let named = readiness.condition(AGENT);
-            Agent::build(socket, &settings.node, announced, statuses.clone(), redirection.warden().clone(), named)
+            Agent::build(socket, &settings.node, announced, statuses.clone(), *redirection.warden(), named)
         });
 
         let seen = Seen {

@@ -126,7 +126,7 @@ fn decide(state: State, destination: &str, tried: &[EndpointId]) -> Decision {
     outbound(&facts, &reader.view(), &Avoid { tried, aside: &aside }, 0)
 }
 
-/// `gateway hop authority | identities of the gateway | identities behind it`, or the refusal.
+/// `gateway hop authority | identities of the gateway | identities behind it and what is there`, or the refusal.
 fn words(decision: &Decision) -> String {
     match &decision.route {
         Route::Beyond(to) => {
@@ -136,7 +136,8 @@ fn words(decision: &Decision) -> String {
                 accounts.join(",")
             };
             let (outer, inner) = (accounts(&to.expected), accounts(&to.inner));
-            format!("{} {} {}:{} | {outer} | {inner}", to.gateway.name, to.hop, to.host, to.port)
+            let end = if to.is_waypoint { ", which is a waypoint" } else { "" };
+            format!("{} {} {}:{} | {outer} | {inner}{end}", to.gateway.name, to.hop, to.host, to.port)
         }
         Route::Hbone(hbone) => format!("hbone {}", hbone.hop),
         Route::Refuse(why) => format!("{why:?}"),
@@ -158,7 +159,7 @@ fn another_network_is_reached_through_its_gateway() {
         // Near before far.
         ("10.96.0.8:80", "hbone 10.0.0.5:15008"),
         // A waypoint of the other network: the service is asked for all the same, and the waypoint answers.
-        ("10.96.0.9:80", "gate 1.2.3.4:15009 behind.test:80 | gate | waypoint"),
+        ("10.96.0.9:80", "gate 1.2.3.4:15009 behind.test:80 | gate | waypoint, which is a waypoint"),
         // No service was dialled, so there is no name to ask the gateway for.
         ("10.0.0.6:80", "OtherNetwork"),
     ] {

@@ -48,7 +48,7 @@ impl Meshed {
         };
         let source = settings.mesh_source();
         if let MeshSource::Manifests(directory) = source {
-            return Ok(Self::of_manifests(directory, settings, Some(writer), metrics)?);
+            return Self::of_manifests(directory, settings, Some(writer), metrics);
         }
         let held = Held::new(writer);
         let local = match &source {
