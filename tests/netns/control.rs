@@ -314,10 +314,10 @@ async fn another_nodes_identity_is_refused(bed: &mut Bed, control: &Control) {
     let text = std::fs::read_to_string(bed.manifests().directory().join(file)).unwrap();
     let moved = text.replace("nodeName: node-a", "nodeName: node-b");
     assert_ne!(moved, text);
+    let reloads = || control.log().matches("manifests reloaded").count();
+    let before = reloads();
     bed.put(file, &moved);
-    let reloaded = async || control.log().contains("manifests reloaded");
-    until("the control plane has read it", reloaded).await;
-    sleep(Duration::from_secs(1)).await;
+    until("the control plane has read it", async || reloads() > before).await;
     bed.kill_node("node-a").unwrap();
     launch(bed, "node-a", Issuer::Control, &[]);
     until("the refusal is told", async || control.log().contains("is of no pod that runs on")).await;
