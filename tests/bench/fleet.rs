@@ -102,6 +102,7 @@ fn main() {
     println!("| the control plane's own load of the directory (s) | {:.2} |", loaded.as_secs_f64());
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program of the bench's own, in no namespace")]
 fn start(arguments: &[String]) -> Running {
     let child = Command::new(BINARY).args(arguments).stdout(Stdio::null()).spawn();
     Running(child.expect("the program starts"))
