@@ -29,6 +29,14 @@ pub enum CgroupExemption {
     Off,
 }
 
+/// Which groups TLS agrees on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyExchange {
+    Any,
+    /// Peers without the hybrid group are refused.
+    PostQuantum,
+}
+
 /// Whether IPv6 is redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv6 {
@@ -50,8 +58,7 @@ pub struct NodeSettings {
     pub trust_domain_aliases: Vec<String>,
     /// Trust domains of others, each with the file of its roots.
     pub trust_bundles: Vec<(String, PathBuf)>,
-    /// Peers without the hybrid group are refused.
-    pub post_quantum_alone: bool,
+    pub key_exchange: KeyExchange,
     pub crl_file: Option<PathBuf>,
     pub cluster: String,
     pub cluster_domain: String,
@@ -145,7 +152,10 @@ impl NodeSettings {
             trust_domain: text("trust-domain")?,
             trust_domain_aliases: all.read("trust-domain-aliases", value::names)?,
             trust_bundles: all.read("trust-bundles", value::files)?,
-            post_quantum_alone: text("key-exchange")? == "post-quantum",
+            key_exchange: match text("key-exchange")?.as_str() {
+                "post-quantum" => KeyExchange::PostQuantum,
+                _ => KeyExchange::Any,
+            },
             crl_file: Some(text("crl-file")?).filter(|path| !path.is_empty()).map(PathBuf::from),
             cluster: text("cluster")?,
             cluster_domain: text("cluster-domain")?,

@@ -117,6 +117,8 @@ impl<P: Plane> Manager<P> {
             let retry =
                 self.entries.values().filter(|e| matches!(e.phase, Phase::Failed { .. })).map(|e| e.retry_at).min();
             tokio::select! {
+                // Nothing is begun any more once one of the first two has come.
+                biased;
                 () = stop.cancelled() => return,
                 () = retired.cancelled() => return stop.cancelled().await,
                 changed = self.wanted.changed() => if changed.is_err() { return },

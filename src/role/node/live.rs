@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::drop_in::Keepalive;
-use crate::config::node::NodeSettings;
+use crate::config::node::{KeyExchange, NodeSettings};
 use crate::runtime::pools::{self, Pools};
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::runtime::signal::Signals;
@@ -47,7 +47,7 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
     if let Some(Keepalive { enabled, idle, interval, probes, user_timeout }) = istio.map(|istio| istio.keepalive) {
         socket::set_probes(enabled.then_some(socket::Probes { idle, interval, count: probes, user_timeout }));
     }
-    if settings.post_quantum_alone {
+    if settings.key_exchange == KeyExchange::PostQuantum {
         tls::post_quantum_alone();
     }
     let (guard, levels) = log::init(&log, std::io::stdout())?;
