@@ -11,5 +11,6 @@ pub mod explain;
 mod manifests;
 pub mod node;
 pub mod policy;
+mod signer;
 mod statuses;
 pub mod strict_report;

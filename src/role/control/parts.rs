@@ -20,6 +20,7 @@ use crate::control::index::Index;
 use crate::control::project;
 use crate::grpc::server::{Config, Router, Server, Service};
 use crate::role::manifests::{Loaded, Manifests};
+use crate::role::signer::Signer;
 use crate::runtime::Panics;
 use crate::runtime::pools::Pools;
 use crate::runtime::ready::Readiness;
@@ -118,7 +119,7 @@ impl Parts {
         });
         let mut page = || pages.next().context("there is a site for each listener");
         let pages = [page()?, page()?, page()?];
-        let files = Files { reloader, tokens: token_file, metrics };
+        let files = Files { signer: Signer { reloader, metrics }, tokens: token_file };
         Ok(Self { manifests, inbox: Inbox::default(), placement, store, files, certificate, server, pages })
     }
 

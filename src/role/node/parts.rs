@@ -80,7 +80,7 @@ impl Parts {
         let budget = metrics::Config { series_budget: settings.metrics_series };
         let metrics = Metrics::of_component(budget, component, env!("CARGO_PKG_VERSION"));
         let ports = Ports::bind(settings, predecessor.is_some())?;
-        let (source, renewal) = Certificates::build(settings, &metrics)?;
+        let (source, signer) = Certificates::build(settings, &metrics)?;
         let on_attempt = count_renewals(metrics.clone());
         let (trust, trusted) = trust(settings);
         let on_revoked = count_revoked(metrics.clone());
@@ -167,7 +167,7 @@ impl Parts {
         };
         let relay = Relay::new(settings, predecessor, &plane, ports.are_awaited());
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown, levels);
-        let sources = Sources { agent, control_plane, feed, held, renewal };
+        let sources = Sources { agent, control_plane, feed, held, signer };
         let pages = Pages::new(ports, sites, pools, panics, shutdown);
         Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay })
     }

@@ -4,19 +4,17 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 use super::remote::endpoint;
 use crate::ca::Authority;
-use crate::ca::reload::{Look, Reloader};
+use crate::ca::reload::Reloader;
 use crate::config::node::NodeSettings;
 use crate::config::source::CertificateSource;
 use crate::identity::ca_client::{self, CaClient};
 use crate::identity::source::{CertSource, Issued, SourceError};
 use crate::model::spiffe::Identity;
-use crate::telemetry::cause::chain;
-use crate::telemetry::metrics::{Metrics, table};
+use crate::role::signer::Signer;
+use crate::telemetry::metrics::Metrics;
 
 /// Where certificates come from.
 pub(in crate::role::node) enum Certificates {
@@ -28,15 +26,6 @@ pub(in crate::role::node) enum Certificates {
     Service(CaClient),
 }
 
-/// Looks at the directory of the CA in this process.
-pub(in crate::role::node) struct Renewal {
-    reloader: Reloader,
-    metrics: Metrics,
-}
-
-/// Between two looks; a change counts when two of them agree, so it is in force within some 4 s.
-const LOOK: Duration = Duration::from_secs(2);
-
 // === impl Certificates ===
 
 impl Certificates {
@@ -44,11 +33,11 @@ impl Certificates {
     pub(in crate::role::node) fn build(
         settings: &NodeSettings,
         metrics: &Metrics,
-    ) -> anyhow::Result<(Self, Option<Renewal>)> {
+    ) -> anyhow::Result<(Self, Option<Signer>)> {
         match settings.certificate_source() {
             CertificateSource::Embedded(directory) => {
-                let (source, renewal) = Self::embedded(directory, settings, metrics)?;
-                Ok((source, Some(renewal)))
+                let (source, signer) = Self::embedded(directory, settings, metrics)?;
+                Ok((source, Some(signer)))
             }
             CertificateSource::Service(remote) => {
                 let asked = ca_client::Settings { ttl: settings.leaf_ttl, ..ca_client::Settings::default() };
@@ -57,10 +46,10 @@ impl Certificates {
         }
     }
 
-    fn embedded(directory: &Path, settings: &NodeSettings, metrics: &Metrics) -> anyhow::Result<(Self, Renewal)> {
+    fn embedded(directory: &Path, settings: &NodeSettings, metrics: &Metrics) -> anyhow::Result<(Self, Signer)> {
         let (reloader, authority) = Reloader::open(directory, &settings.trust_domain)?;
-        let renewal = Renewal { reloader, metrics: metrics.clone() };
-        Ok((Self::Embedded { authority, ttl: settings.leaf_ttl }, renewal))
+        let signer = Signer { reloader, metrics: metrics.clone() };
+        Ok((Self::Embedded { authority, ttl: settings.leaf_ttl }, signer))
     }
 }
 
@@ -76,42 +65,6 @@ impl CertSource for Certificates {
         match issued.await {
             Ok(issued) => issued.map_err(|error| SourceError::Refused(Box::new(error))),
             Err(error) => Err(SourceError::Unavailable(Box::new(error))),
-        }
-    }
-}
-
-// === impl Renewal ===
-
-impl Renewal {
-    /// Looks until `stop`. New certificates are signed by what the directory has by then.
-    pub(in crate::role::node) async fn run(mut self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(LOOK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            // A disk may make us wait; the other tasks of this worker go on.
-            tokio::task::block_in_place(|| self.look());
-        }
-    }
-
-    fn look(&mut self) {
-        let count = |result| self.metrics.counter(table::CA_RELOADS, ["ca", result]).increment();
-        match self.reloader.look(SystemTime::now()) {
-            Look::Same => {}
-            Look::Taken { foreign } => {
-                count("taken");
-                tracing::info!(foreign, "the CA's directory has changed: its signer and roots are in use");
-            }
-            Look::Refused(error) => {
-                count("refused");
-                tracing::error!(
-                    error = chain(&error),
-                    "the CA's directory has changed and is not taken; the old signer stays"
-                );
-            }
         }
     }
 }

@@ -4,9 +4,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
-use super::certificates::Renewal;
 use super::control_plane::{ControlPlane, Held};
 use crate::role::node::feed::Feed;
+use crate::role::signer::Signer;
 use crate::runtime::supervise::{Need, Supervisor};
 
 /// What a node has its input from, as far as it runs.
@@ -15,7 +15,7 @@ pub(in crate::role::node) struct Sources {
     pub(in crate::role::node) control_plane: Option<ControlPlane>,
     pub(in crate::role::node) feed: Option<Feed>,
     pub(in crate::role::node) held: Option<Held>,
-    pub(in crate::role::node) renewal: Option<Renewal>,
+    pub(in crate::role::node) signer: Option<Signer>,
 }
 
 // === impl Sources ===
@@ -30,7 +30,7 @@ impl Sources {
         stop: &CancellationToken,
         drain: &CancellationToken,
     ) {
-        let Self { agent, control_plane, feed, held, renewal } = self;
+        let Self { agent, control_plane, feed, held, signer } = self;
         if let Some(feed) = feed {
             let token = stop.clone();
             supervisor.spawn(control, "manifests", Need::Essential, async move {
@@ -54,10 +54,10 @@ impl Sources {
                 Ok(())
             });
         }
-        if let Some(renewal) = renewal {
+        if let Some(signer) = signer {
             let token = stop.clone();
             supervisor.spawn(control, "certificate authority", Need::Useful, async move {
-                renewal.run(token).await;
+                signer.run(token).await;
                 Ok(())
             });
         }
