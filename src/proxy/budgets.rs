@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::runtime::rate::Rate;
+
 /// Evens out handshakes: so many a second, and after a rest a second's worth at once.
 #[derive(Debug)]
-pub struct Rate {
-    each: Duration,
-    /// When the next one may begin, were there no rest.
-    next: Mutex<Option<Instant>>,
-}
+pub struct Handshakes(Mutex<Rate>);
 
 /// The whole process's descriptors, shared out to pods when they run short.
 #[derive(Debug)]
@@ -28,31 +26,22 @@ pub struct Held(Arc<Descriptors>);
 
 /// Handshakes that were asked for too fast wait for at most this long; peers give up after 10 s.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// What a handshake saves up while nobody asks.
-const BURST: Duration = Duration::from_secs(1);
 /// Descriptors that one connection may need: two sockets and a pipe.
 pub const EACH: usize = 4;
 
-// === impl Rate ===
+// === impl Handshakes ===
 
-impl Rate {
+impl Handshakes {
     /// `per_second` of 0 counts as 1.
     pub fn new(per_second: u32) -> Self {
-        Self { each: Duration::from_secs(1) / per_second.max(1), next: Mutex::new(None) }
+        let per_second = per_second.max(1);
+        Self(Mutex::new(Rate::new(per_second, Duration::from_secs(1) / per_second)))
     }
 
     /// How long the next handshake has to wait; `None` when it would be longer than [`LONGEST_WAIT`], and then nothing
     /// is booked.
     pub fn take(&self, now: Instant) -> Option<Duration> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
-        let due = next.map_or(earliest, |next| next.max(earliest));
-        let wait = due.saturating_duration_since(now);
-        if wait > LONGEST_WAIT {
-            return None;
-        }
-        *next = Some(due + self.each);
-        Some(wait)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).book(now, LONGEST_WAIT)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::accept::{Handle, Span, accept};
-use super::budgets::Rate;
+use super::budgets::Handshakes;
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::flows::Client;
@@ -55,7 +55,7 @@ pub struct PodProxy {
     /// Places for peers that have not proven who they are yet; there are [`handshakes`] of them.
     pub(super) handshaking: Semaphore,
     /// Of handshakes that peers begin.
-    rate: Rate,
+    handshakes: Handshakes,
     /// What connections of the pod ask of the control plane at a time, and what connections to it do.
     pub(super) opening: Share,
     pub(super) arriving: Share,
@@ -114,7 +114,7 @@ impl PodProxy {
             arrived: Arc::default(),
             shared: Arc::clone(shared),
             handshaking: Semaphore::new(handshakes(shared.config.connections_per_pod)),
-            rate: Rate::new(shared.config.handshakes_per_second),
+            handshakes: Handshakes::new(shared.config.handshakes_per_second),
             opening: Share::new(asking::SHARE),
             arriving: Share::new(asking::SHARE),
             accepting: tasks.draining().child_token(),
@@ -161,7 +161,7 @@ impl PodProxy {
     /// Too many were begun before it.
     pub(super) async fn may_handshake(&self) -> Result<(), Failure> {
         let per_second = self.shared.config.handshakes_per_second;
-        let wait = self.rate.take(Instant::now()).ok_or(Failure::HandshakeRate { per_second })?;
+        let wait = self.handshakes.take(Instant::now()).ok_or(Failure::HandshakeRate { per_second })?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

@@ -1,6 +1,6 @@
 //! Where work runs: thread pools, tasks and their owners, shutdown, signals, readiness.
 //!
-//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life.
+//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life; how often and when again (`rate`, `retry`).
 //! Never: a socket, a setting, a word about pods. A part is given a [`shutdown::Shutdown`] or a
 //! [`tasks::Tasks`] and never makes one.
 //!
@@ -11,7 +11,9 @@
 mod busy;
 mod panics;
 pub mod pools;
+pub mod rate;
 pub mod ready;
+pub mod retry;
 pub mod shutdown;
 pub mod signal;
 pub mod supervise;

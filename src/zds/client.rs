@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::packet::Who;
 use super::session::{Session, Step, Violation};
+use crate::runtime::retry;
 use crate::sys::netns::Netns;
 use crate::sys::seqpacket::{PacketError, SeqPacket};
 use crate::telemetry::cause::chain;
@@ -83,7 +83,7 @@ impl End {
 
 /// Talks to the agent until `stop`. `random` gives numbers in 0.0..1.0.
 pub async fn run<P: Pods>(config: Config, pods: Arc<P>, random: impl Fn() -> f64, stop: CancellationToken) {
-    let mut backoff = Backoff::default();
+    let mut failures = 0_u32;
     let mut said = String::new();
     loop {
         let (mut session, began) = (Session::default(), Instant::now());
@@ -95,10 +95,11 @@ pub async fn run<P: Pods>(config: Config, pods: Arc<P>, random: impl Fn() -> f64
         pods.lost(&text);
         // An agent that lived and went is back soon; one that goes wrong each time is asked ever more slowly.
         if session.is_following() && end.is_orderly() && began.elapsed() >= LIVED {
-            backoff.reset();
+            failures = 0;
             said.clear();
         }
-        let wait = backoff.next(random());
+        failures = failures.saturating_add(1);
+        let wait = retry::wait(failures, random());
         // The same trouble every 15 s is told once.
         if said != text {
             tracing::warn!(error = %text, again_in = ?wait, "no word from the node agent: pods that run go on");

@@ -4,7 +4,6 @@
 //! `role` gives a [`Pods`](client::Pods) for that. What the agent gets wrong ends a conversation or costs one pod, never
 //! the process, and pods that run are left alone.
 
-pub mod backoff;
 pub mod client;
 #[cfg(test)]
 pub(crate) mod fake_agent;

@@ -2,25 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::runtime::rate::Rate;
+
 /// Certificates at once: twice the pods of a large node, which all start together after a power cut.
-const BURST: f64 = 512.0;
-/// Certificates a second after that. A node with 250 pods renews 500 a day.
-const RATE: f64 = 20.0;
+const BURST: u32 = 512;
+/// One more each 50 ms after that. A node with 250 pods renews 500 a day.
+const EACH: Duration = Duration::from_millis(50);
 /// Callers that are remembered before those that have been quiet are forgotten.
 const REMEMBERED: usize = 32_768;
 
-/// A bucket for each caller.
+/// What is left for each caller.
 #[derive(Debug, Default)]
-pub(super) struct Rates(HashMap<Arc<str>, Bucket>);
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    left: f64,
-    at: Instant,
-}
+pub(super) struct Rates(HashMap<Arc<str>, Rate>);
 
 // === impl Rates ===
 
@@ -28,31 +25,14 @@ impl Rates {
     /// Takes one. Answers whether there was one.
     pub(super) fn take(&mut self, caller: &Arc<str>, now: Instant) -> bool {
         if self.0.len() >= REMEMBERED && !self.0.contains_key(caller) {
-            self.0.retain(|_, bucket| bucket.at(now).left < BURST);
+            self.0.retain(|_, rate| !rate.is_rested(now));
         }
-        let bucket = self.0.entry(Arc::clone(caller)).or_insert(Bucket { left: BURST, at: now });
-        *bucket = bucket.at(now);
-        if bucket.left < 1.0 {
-            return false;
-        }
-        bucket.left -= 1.0;
-        true
-    }
-}
-
-// === impl Bucket ===
-
-impl Bucket {
-    fn at(self, now: Instant) -> Self {
-        let more = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
-        Self { left: (self.left + more).min(BURST), at: now.max(self.at) }
+        self.0.entry(Arc::clone(caller)).or_insert(Rate::new(BURST, EACH)).take(now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

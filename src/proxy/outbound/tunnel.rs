@@ -25,7 +25,7 @@ use crate::identity::access::{AccessError, PodCert};
 use crate::mesh::Held;
 use crate::model::spiffe::Identity;
 use crate::proxy::baggage;
-use crate::proxy::budgets::Rate;
+use crate::proxy::budgets::Handshakes;
 use crate::proxy::connections::Facts;
 use crate::proxy::dialler::{DialError, Dialler};
 use crate::proxy::outcome::{Failure, TunnelCause};
@@ -76,7 +76,7 @@ struct Secure {
 
 /// The handshakes that one pod begins: to a node, to a gateway, and inside of a tunnel to one.
 pub(super) struct Pace {
-    rate: Rate,
+    handshakes: Handshakes,
     per_second: u32,
 }
 
@@ -100,7 +100,7 @@ impl Tunnels {
     pub(in crate::proxy) fn new(shared: &Arc<Shared>, dialler: &Arc<Dialler>, certificate: &PodCert) -> Self {
         let config = &shared.config;
         let per_second = config.handshakes_per_second;
-        let pace = Arc::new(Pace { rate: Rate::new(per_second), per_second });
+        let pace = Arc::new(Pace { handshakes: Handshakes::new(per_second), per_second });
         let dialler = Secure {
             dialler: Arc::clone(dialler),
             certificate: certificate.clone(),
@@ -147,7 +147,7 @@ impl Drop for Tunnels {
 impl Pace {
     /// Waits for the next handshake's turn. The limit a second is the error, where that would take too long.
     pub(super) async fn wait(&self) -> Result<(), u32> {
-        let wait = self.rate.take(Instant::now()).ok_or(self.per_second)?;
+        let wait = self.handshakes.take(Instant::now()).ok_or(self.per_second)?;
         tokio::time::sleep(wait).await;
         Ok(())
     }

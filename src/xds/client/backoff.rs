@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-/// The first wait, 10 ms: a control plane that restarts has another instance.
-const FIRST: Duration = Duration::from_millis(10);
-/// The longest, 15 s: four attempts a minute of each node while a control plane is away.
-const LONGEST: Duration = Duration::from_secs(15);
+use crate::runtime::retry;
+
 /// A stream that lasted this long (30 s) was no accident: its end is followed by a connection at once. Control planes
 /// close streams every half an hour to spread their clients.
 const LASTING: Duration = Duration::from_secs(30);
@@ -23,17 +21,14 @@ pub(super) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// An attempt ended. Answers how long to wait before the next: 10 ms, doubled each time, at most 15 s, and of that
-    /// a random part of at least a half. `random` is in 0.0..1.0.
+    /// An attempt ended. Answers how long to wait before the next, by [`retry::wait`].
     pub(super) fn ended(&mut self, delivered: bool, lasted: Duration, random: f64) -> Duration {
         match (delivered, lasted >= LASTING) {
             (true, true) => *self = Self::default(),
             (true, false) => *self = Self { failures: 0, short: self.short.saturating_add(1) },
             (false, _) => self.failures = self.failures.saturating_add(1),
         }
-        let Some(doublings) = self.failures.max(self.short).checked_sub(1) else { return Duration::ZERO };
-        let random = if (0.0..1.0).contains(&random) { random } else { 0.5 };
-        FIRST.saturating_mul(1 << doublings.min(16)).min(LONGEST).mul_f64(0.5 + random / 2.0)
+        retry::wait(self.failures.max(self.short), random)
     }
 }
 
@@ -79,13 +74,5 @@ mod tests {
         assert_eq!(waits[..4], [10, 20, 40, 80]);
         assert_eq!(waits[11], 15_000);
         assert_eq!(millis(&mut backoff, true, 31), 0);
-    }
-
-    #[test]
-    fn half_of_it_is_chance() {
-        let wait = |random| Backoff::default().ended(false, Duration::ZERO, random);
-        assert_eq!(wait(0.0), Duration::from_millis(5));
-        assert_eq!(wait(0.5), Duration::from_micros(7500));
-        assert_eq!(wait(f64::NAN), wait(0.5));
     }
 }

@@ -10,11 +10,11 @@ use tonic::{Code, Status as GrpcStatus};
 
 use crate::proto::discovery::Node;
 use crate::proto::google::{Struct, Value};
+use crate::runtime::rate::Rate;
 use crate::telemetry::cause::chain;
 
 use super::ask::Demander;
 use super::backoff::Backoff;
-use super::budget::Budget;
 use super::engine::{Engine, Traces};
 use super::keep::{Keep, Keeper, Pieces};
 use super::kind::Kind;
@@ -146,7 +146,7 @@ impl<C: Connect, S: Sink> Client<C, S> {
 
     async fn drive(&mut self) {
         let mut backoff = Backoff::default();
-        let mut lines = Budget::new(LINES.0, LINES.1);
+        let mut lines = Rate::new(LINES.0, LINES.1);
         let mut silences = 0_u32;
         loop {
             let began = Instant::now();

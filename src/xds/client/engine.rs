@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::{Ask, DemandError, Ticket};
-use super::budget::Budget;
 use super::complaints::Complaints;
 use super::demand::Answer;
 use super::envelope::Envelope;
@@ -20,6 +19,7 @@ use super::protocol::Protocol;
 use super::requests::Request;
 use super::status::Status;
 use super::update::{Sink, Update};
+use crate::runtime::rate::Rate;
 
 /// Resources that are read before other tasks have their turn: about a millisecond.
 const SLICE: usize = 256;
@@ -48,7 +48,7 @@ pub(super) struct Traces {
     /// A response is half taken.
     taking: bool,
     next_mark: Option<Instant>,
-    lines: Budget,
+    lines: Rate,
     left_unsaid: usize,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Traces {
 
 impl Default for Traces {
     fn default() -> Self {
-        let lines = Budget::new(LINES.0, LINES.1);
+        let lines = Rate::new(LINES.0, LINES.1);
         Self { outbox: Vec::new(), delivered: false, taking: false, next_mark: None, lines, left_unsaid: 0 }
     }
 }

@@ -9,7 +9,7 @@
 //! | `intake`, `envelope`, `requests` | one response, resource by resource; requests of bounded size |
 //! | `held`, `version`, `sharing` | the names and versions that are held; one copy of each text. Pure |
 //! | `demand`, `ask` | waiting for one resource, and the handle that others wait with |
-//! | `backoff`, `budget`, `complaints` | when to connect again, what to complain of and how often. Pure |
+//! | `backoff`, `complaints` | when to connect again, what to complain of and how often. Pure |
 //! | `driver`, `engine`, `stream` | the task: connects, feeds the machine, hands updates to the [`Sink`] |
 //! | `status`, `observe` | what others see of it: readiness, age, counters |
 //! | `keep/` | the state on disk |
@@ -19,7 +19,6 @@
 
 mod ask;
 mod backoff;
-mod budget;
 mod complaints;
 mod demand;
 mod driver;

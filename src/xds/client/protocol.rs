@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::proto::discovery::Node;
 use crate::proto::google::Status;
+use crate::runtime::rate::Rate;
 use crate::xds::convert::{Decoded, Fault, Refused};
 
-use super::budget::Budget;
 use super::complaints::Complaints;
 use super::demand::{Answer, Book, Key};
 use super::envelope::Envelope;
@@ -55,7 +55,7 @@ pub(super) struct Protocol<T> {
     sharing: Sharing,
     book: Book<T>,
     types: [Type; 2],
-    refusals: Budget,
+    refusals: Rate,
     /// Answers to refused responses that wait for the budget: by kind, and last that of unknown types.
     delayed: [Option<(Instant, Request)>; 3],
     let_go: VecDeque<Arc<str>>,
@@ -98,7 +98,7 @@ impl<T> Protocol<T> {
             sharing: Sharing::default(),
             book: Book::new(),
             types: [Type::default(), Type::default()],
-            refusals: Budget::new(REFUSALS.0, REFUSALS.1),
+            refusals: Rate::new(REFUSALS.0, REFUSALS.1),
             delayed: [None, None, None],
             let_go: VecDeque::new(),
         }
