@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
 use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::Lists;
+use super::describe::not_after;
 use super::provider::provider;
 
 /// What the certificate's holder is.
@@ -72,13 +72,6 @@ fn refused(error: webpki::Error) -> Error {
         E::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
         other => CertificateError::Other(OtherError(Arc::new(other))),
     })
-}
-
-/// A certificate's end of validity; [`None`] when it does not parse.
-pub(super) fn not_after(der: &[u8]) -> Option<SystemTime> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// Puts the head of a DER SEQUENCE (X.690 section 8.9) before its content: a root is kept without it.
