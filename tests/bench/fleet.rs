@@ -18,6 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_culvert");
+/// Of no worth: it opens a control plane on loopback for as long as the bench runs.
+const TOKEN: &str = "bench-token-bench-token-bench-token";
 const REPLICAS: u32 = 10;
 const NAMESPACES: u32 = 500;
 const NODES: u32 = 1_000;
@@ -28,6 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Ends with this process, whatever happens.
 struct Running(Child);
+
+impl Running {
+    /// Waits for something that this program brings about.
+    fn until(&mut self, done: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !done() {
+            assert!(began.elapsed() < PATIENCE, "nothing came within {PATIENCE:?}");
+            assert!(self.0.try_wait().expect("it can be asked").is_none(), "the program ended");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -45,12 +59,12 @@ fn main() {
         fs::create_dir(path(name)).expect("a directory");
     }
     write_mesh(&path("mesh"), services);
-    fs::write(path("tokens"), "bench-token node-1\n").expect("a file");
+    fs::write(path("tokens"), format!("{TOKEN} node-1\n")).expect("a file");
     fs::set_permissions(path("tokens"), fs::Permissions::from_mode(0o600)).expect("a mode");
-    fs::write(path("token"), "bench-token").expect("a file");
+    fs::write(path("token"), TOKEN).expect("a file");
 
     let began = Instant::now();
-    let _control = start(&[
+    let mut control = start(&[
         "control".into(),
         format!("--manifests={}", path("mesh").display()),
         format!("--tokens={}", path("tokens").display()),
@@ -61,12 +75,12 @@ fn main() {
         format!("--metrics-address={}", CONTROL[2]),
         format!("--ready-address={}", CONTROL[3]),
     ]);
-    until(|| ready(CONTROL[3]));
+    control.until(|| ready(CONTROL[3]));
     let loaded = began.elapsed();
 
     let root = path("ca").join("root-cert.pem");
     let began = Instant::now();
-    let node = start(&[
+    let mut node = start(&[
         "node".into(),
         "--node=node-1".into(),
         format!("--manifests={}", path("pods").display()),
@@ -80,23 +94,24 @@ fn main() {
         format!("--metrics-address={}", NODE[1]),
         format!("--ready-address={}", NODE[2]),
     ]);
-    until(|| ready(NODE[2]));
+    node.until(|| ready(NODE[2]));
     let synced = began.elapsed();
     let at_once = memory(&node, "VmRSS:");
     std::thread::sleep(Duration::from_secs(30));
     let later = memory(&node, "VmRSS:");
+    let most = memory(&node, "VmHWM:");
 
     let file = path("mesh").join("late.yaml");
     let began = Instant::now();
     fs::write(&file, pod("late", "team-0", "service-0", "10.255.255.1")).expect("a file");
-    until(|| get(NODE[0], "/workloads").contains("10.255.255.1") || began.elapsed() > Duration::from_secs(120));
+    node.until(|| get(NODE[0], "/workloads").contains("10.255.255.1"));
     let changed = began.elapsed();
 
     let mib = |kib: u64| kib as f64 / 1024.0;
     println!("| {} workloads in {services} services, over xDS | |\n| --- | ---: |", services * REPLICAS);
     println!("| resident once it is ready (MiB) | {:.1} |", mib(at_once));
     println!("| resident 30 s later (MiB) | {:.1} |", mib(later));
-    println!("| resident at most (MiB) | {:.1} |", mib(memory(&node, "VmHWM:")));
+    println!("| resident at most (MiB) | {:.1} |", mib(most));
     println!("| from the node's start until it is ready (s) | {:.2} |", synced.as_secs_f64());
     println!("| one changed pod, from the file to the node's page (s) | {:.2} |", changed.as_secs_f64());
     println!("| the control plane's own load of the directory (s) | {:.2} |", loaded.as_secs_f64());
@@ -106,14 +121,6 @@ fn main() {
 fn start(arguments: &[String]) -> Running {
     let child = Command::new(BINARY).args(arguments).stdout(Stdio::null()).spawn();
     Running(child.expect("the program starts"))
-}
-
-fn until(done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "nothing came within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn ready(at: &str) -> bool {
