@@ -20,6 +20,7 @@ use tokio::time::Instant;
 const BINARY: &str = env!("CARGO_BIN_EXE_culvert");
 /// Of no worth: it opens a control plane on loopback for as long as the bench runs.
 const TOKEN: &str = "bench-token-bench-token-bench-token";
+const TEMPLATE: &str = "7d9c5b6f4d";
 const REPLICAS: u32 = 10;
 const NAMESPACES: u32 = 500;
 const NODES: u32 = 1_000;
@@ -167,17 +168,21 @@ fn write_mesh(directory: &Path, services: u32) {
             for replica in 0..REPLICAS {
                 let each = number * REPLICAS + replica;
                 let address = format!("10.{}.{}.{}", each / 65536, each / 256 % 256, each % 256);
-                text.push_str(&pod(&format!("{name}-7d9c5b6f4d-{each:05x}"), &namespace, &name, &address));
+                text.push_str(&pod(&format!("{name}-{TEMPLATE}-{each:05x}"), &namespace, &name, &address));
             }
         }
         fs::write(directory.join(format!("part-{file}.yaml")), text).expect("a file");
     }
 }
 
+/// A replica of a Deployment, as its ReplicaSet makes it.
 fn pod(name: &str, namespace: &str, app: &str, address: &str) -> String {
     let node = name.bytes().map(u32::from).sum::<u32>() % NODES;
+    let set = format!("{app}-{TEMPLATE}");
     format!(
-        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, labels: {{app: {app}}}}}\n\
+        "---\napiVersion: v1\nkind: Pod\n\
+         metadata: {{generateName: {set}-, name: {name}, namespace: {namespace}, labels: {{app: {app}, pod-template-hash: {TEMPLATE}}},\n\
+         \x20 ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: {set}, uid: {set}, controller: true}}]}}\n\
          spec: {{nodeName: node-{node}.internal, serviceAccountName: {app}, containers: []}}\n\
          status: {{phase: Running, podIPs: [{{ip: {address}}}]}}\n"
     )
