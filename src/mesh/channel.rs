@@ -84,6 +84,11 @@ impl Writer {
         }
     }
 
+    /// Forgets what was staged.
+    pub fn discard(&mut self) {
+        self.step = Step { synced: self.step.synced, whole: self.step.whole, ..Step::default() };
+    }
+
     /// Replaces everything in one step, and with it what was staged. Records that are as they were stay as they are. The
     /// mesh is whole then.
     pub fn replace(&mut self, state: State) {

@@ -202,6 +202,19 @@ fn check_endpoints(reader: &Reader, here: &[&str], staged: &[&str]) {
 }
 
 #[test]
+fn what_is_staged_is_shown_by_the_next_step_and_what_is_discarded_never() {
+    let (mut writer, reader) = channel();
+    let changes = |uid, address| Changes { workloads: vec![of_service(uid, address, true)], ..Changes::default() };
+    writer.stage(changes("a", "10.0.0.1"));
+    writer.discard();
+    writer.stage(changes("b", "10.0.0.2"));
+    assert_eq!(reader.view().workloads().count(), 0);
+    writer.apply(Changes::default());
+    let uids: Vec<_> = reader.view().workloads().map(|held| held.uid.to_string()).collect();
+    assert_eq!(uids, ["b"]);
+}
+
+#[test]
 fn endpoints_wait_for_their_service_and_stay_when_it_goes_or_its_health_policy_changes() {
     let (mut writer, reader) = channel();
     let workloads = vec![of_service("b", "10.0.0.2", false), of_service("a", "10.0.0.1", true)];

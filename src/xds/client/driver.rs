@@ -19,7 +19,7 @@ use super::engine::{Engine, Traces};
 use super::keep::{Keep, Keeper, Pieces};
 use super::kind::Kind;
 use super::observe::{Observer, Termination};
-use super::protocol::Protocol;
+use super::protocol::{PART, Protocol};
 use super::requests::Request;
 use super::status::Status;
 use super::stream::{Connect, ConnectError, Inbound, termination};
@@ -91,14 +91,14 @@ impl<C: Connect, S: Sink> Client<C, S> {
         let mut status = Status { on_demand, ..Status::default() };
         let mut protocol = Protocol::new(node.clone(), on_demand);
         if let Some(keep) = &mut keep {
-            match restore(&mut protocol, keep) {
-                Some((update, as_of)) => {
+            match restore(&mut protocol, &mut sink, keep) {
+                Some(as_of) => {
                     status.restored = true;
                     status.as_of = Some(as_of);
                     Kind::ALL.into_iter().for_each(|kind| status.of_mut(kind).held = protocol.held(kind));
-                    sink.apply(update);
                 }
                 None => {
+                    sink.discard();
                     // Neither here nor in the file that is begun from it.
                     keep.loaded = None;
                     protocol = Protocol::new(node, on_demand);
@@ -229,7 +229,7 @@ async fn converse<S: Sink>(
 
 /// Reads the kept state; `None` when there is none to use. A policy that cannot be read is a reason not to use it: who
 /// it denies would be let in. An address that cannot is left out.
-fn restore<T>(protocol: &mut Protocol<T>, keep: &Keep) -> Option<(Update, SystemTime)> {
+fn restore<T>(protocol: &mut Protocol<T>, sink: &mut impl Sink, keep: &Keep) -> Option<SystemTime> {
     let loaded = keep.loaded.as_ref()?;
     let (mut update, mut lost, mut unreadable) = (Update::default(), 0_usize, None);
     let read = loaded.each(|record| {
@@ -238,6 +238,9 @@ fn restore<T>(protocol: &mut Protocol<T>, keep: &Keep) -> Option<(Update, System
                 Kind::Address => lost += 1,
                 Kind::Authorization => unreadable = Some(refused),
             }
+        }
+        if update.incoming() >= PART {
+            sink.stage(std::mem::take(&mut update));
         }
     });
     if let Err(error) = read {
@@ -251,7 +254,9 @@ fn restore<T>(protocol: &mut Protocol<T>, keep: &Keep) -> Option<(Update, System
     if lost > 0 {
         tracing::warn!(lost, "some addresses of the kept state cannot be read and are left out");
     }
-    Some((update, loaded.as_of?))
+    let as_of = loaded.as_of?;
+    sink.apply(update);
+    Some(as_of)
 }
 
 // === impl End ===

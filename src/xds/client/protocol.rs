@@ -36,7 +36,7 @@ const LONGEST_ECHO: usize = 1024;
 /// is slowed down, and the good part of what it sends is applied all the same.
 const REFUSALS: (u32, Duration) = (10, Duration::from_secs(1));
 /// Resources that are handed to the mesh together, 16,384: some 10 MB. A smaller response is one update.
-const PART: usize = 16_384;
+pub(super) const PART: usize = 16_384;
 /// Names that were given up and may still arrive.
 const LET_GO: usize = 1024;
 /// What the first request had no room for and no response named is removed after 10 s without a response of that type,
@@ -193,7 +193,7 @@ impl<T> Protocol<T> {
     /// What was taken so far, when that is much: a first sync must not be in memory twice.
     pub(super) fn part(&self, intake: &mut Intake<T>) -> Option<Update> {
         let update = &mut intake.taken.update;
-        if update.workloads.len() + update.services.len() + update.policies.len() < PART {
+        if update.incoming() < PART {
             return None;
         }
         update.removed.retain(|removed| !self.held.holds(removed));

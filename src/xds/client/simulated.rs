@@ -105,6 +105,7 @@ pub(super) struct World {
     pub(super) services: BTreeMap<String, Service>,
     pub(super) policies: BTreeMap<String, Policy>,
     pub(super) updates: usize,
+    pub(super) staged: Vec<Update>,
 }
 
 /// A world that the client writes and a test reads.
@@ -141,8 +142,17 @@ impl Mesh {
 }
 
 impl Sink for Mesh {
-    fn apply(&mut self, update: Update) {
-        self.0.lock().unwrap().take(update);
+    fn stage(&mut self, part: Update) {
+        self.0.lock().unwrap().staged.push(part);
+    }
+
+    fn show(&mut self) {
+        let mut world = self.0.lock().unwrap();
+        std::mem::take(&mut world.staged).into_iter().for_each(|part| world.take(part));
+    }
+
+    fn discard(&mut self) {
+        self.0.lock().unwrap().staged.clear();
     }
 }
 

@@ -9,9 +9,20 @@ use crate::model::workload::Workload;
 
 /// Where the mesh is kept. `apply` is called once a response, in their order, and should take milliseconds: the next
 /// response waits for it. Whoever waits for a resource is woken after it. A response of more than 16,384 resources, a
-/// first sync, comes in parts of that many, so that it is not in memory twice.
+/// first sync, comes in parts of that many, so that it is not in memory twice. A kept state is staged in such parts and
+/// shown when all of it was read.
 pub trait Sink: Send {
-    fn apply(&mut self, update: Update);
+    /// Takes a part of a step that nobody sees yet.
+    fn stage(&mut self, part: Update);
+    /// Shows what was staged.
+    fn show(&mut self);
+    /// Forgets what was staged.
+    fn discard(&mut self);
+
+    fn apply(&mut self, update: Update) {
+        self.stage(update);
+        self.show();
+    }
 }
 
 /// A change of the mesh: what comes in, each list in the order in which it was sent, then what goes out. Of two records
@@ -38,7 +49,12 @@ pub enum Removed {
 // === impl Update ===
 
 impl Update {
+    /// Records that come in.
+    pub fn incoming(&self) -> usize {
+        self.workloads.len() + self.services.len() + self.policies.len()
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.workloads.is_empty() && self.services.is_empty() && self.policies.is_empty() && self.removed.is_empty()
+        self.incoming() == 0 && self.removed.is_empty()
     }
 }

@@ -27,14 +27,22 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Into(Writer);
 
 impl Sink for Into {
-    fn apply(&mut self, update: Update) {
+    fn stage(&mut self, update: Update) {
         let Update { workloads, services, policies, removed } = update;
         let removed = removed.into_iter().map(|removed| match removed {
             Removed::Workload(uid) => mesh::Removed::Workload(uid),
             Removed::Service(key) => mesh::Removed::Service(key),
             Removed::Policy(key) => mesh::Removed::Policy(key),
         });
-        self.0.apply(Changes { workloads, services, policies, removed: removed.collect() });
+        self.0.stage(Changes { workloads, services, policies, removed: removed.collect() });
+    }
+
+    fn show(&mut self) {
+        self.0.apply(Changes::default());
+    }
+
+    fn discard(&mut self) {
+        self.0.discard();
     }
 }
 

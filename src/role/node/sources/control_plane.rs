@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::large::Large;
 use super::remote::endpoint;
 use crate::config::node::NodeSettings;
 use crate::config::source::{Kept, Remote};
@@ -33,7 +34,11 @@ pub(in crate::role::node) struct Held(Arc<Mutex<Writer>>);
 
 /// Applies what comes.
 #[derive(Clone)]
-struct ToMesh(Held);
+struct ToMesh {
+    held: Held,
+    /// Told of how much.
+    large: Arc<Large>,
+}
 
 /// Makes connections, each with today's roots and token.
 struct Line(Endpoint);
@@ -80,7 +85,7 @@ impl ControlPlane {
             };
             Keep::open(settings, SystemTime::now())
         });
-        let mesh = ToMesh(mesh);
+        let mesh = ToMesh { held: mesh, large: Arc::default() };
         let client = Client::new(asks, Line(endpoint), mesh.clone(), metrics.clone(), keep);
         let status = client.status();
         expose_age(metrics, client.status());
@@ -99,8 +104,9 @@ impl ControlPlane {
     /// Runs until `stop`. What is kept is on disk when it returns.
     pub(in crate::role::node) async fn run(self, stop: CancellationToken) {
         let Self { client, mesh, status, synced } = self;
+        let large = Arc::clone(&mesh.large);
         let following = follow(status, mesh, synced, stop.child_token());
-        tokio::join!(client.run(stop), following);
+        tokio::join!(client.run(stop.clone()), following, large.run(stop));
     }
 }
 
@@ -113,11 +119,11 @@ async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condit
             (status.ready(), status.of(client::Kind::Authorization).synced)
         };
         if is_ready && !std::mem::replace(&mut whole, true) {
-            mesh.0.lock().whole();
+            mesh.held.lock().whole();
             ready.meet();
         }
         if has_policies && !std::mem::replace(&mut told, true) {
-            mesh.0.lock().policies_synced();
+            mesh.held.lock().policies_synced();
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -129,14 +135,23 @@ async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condit
 // === impl ToMesh ===
 
 impl Sink for ToMesh {
-    fn apply(&mut self, update: Update) {
-        let Update { workloads, services, policies, removed } = update;
+    fn stage(&mut self, part: Update) {
+        self.large.grown(part.incoming());
+        let Update { workloads, services, policies, removed } = part;
         let removed = removed.into_iter().map(|removed| match removed {
             client::Removed::Policy(key) => Removed::Policy(key),
             client::Removed::Service(key) => Removed::Service(key),
             client::Removed::Workload(uid) => Removed::Workload(uid),
         });
-        self.0.lock().apply(Changes { workloads, services, policies, removed: removed.collect() });
+        self.held.lock().stage(Changes { workloads, services, policies, removed: removed.collect() });
+    }
+
+    fn show(&mut self) {
+        self.held.lock().apply(Changes::default());
+    }
+
+    fn discard(&mut self) {
+        self.held.lock().discard();
     }
 }
 

@@ -5,6 +5,7 @@
 mod agent;
 mod certificates;
 mod control_plane;
+mod large;
 mod meshed;
 mod remote;
 mod tasks;

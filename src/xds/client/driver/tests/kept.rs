@@ -55,6 +55,23 @@ async fn a_restart_serves_at_once_and_with_no_control_plane() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_state_comes_back_in_parts_and_is_shown_when_it_is_whole() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, .. } = scene(false, keep(root.path()));
+    play(client, async {
+        let (mut stream, _) = greet(&mut streams).await;
+        let uids: Vec<_> = (0..PART + 5).map(|n| workload(&format!("uid-{n}"), "10.0.0.2")).collect();
+        let resources = uids.iter().map(|workload| of_workload(workload, "1")).collect();
+        stream.send(response(ADDRESS, "1", resources, &[])).await;
+        stream.request().await;
+    })
+    .await;
+    let Scene { mesh, .. } = scene(false, keep(root.path()));
+    let world = mesh.0.lock().unwrap();
+    assert_eq!((world.updates, world.workloads.len(), world.staged.len()), (2, PART + 5, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_sync_that_was_not_finished_is_not_used() {
     let root = tempfile::tempdir().unwrap();
     let Scene { client, mut streams, .. } = scene(false, keep(root.path()));
