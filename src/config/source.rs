@@ -1,6 +1,8 @@
 //! Where mesh, certificates and pods come from, as the settings together say.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,6 +11,8 @@ use super::drop_in::OwnPod;
 use super::node::NodeSettings;
 use super::secret::{Header, Secret};
 use super::value::{Endpoint, Roots};
+use crate::model::name::NamespacedName;
+use crate::model::spiffe::Identity;
 
 /// A server of the control plane and how it is talked to.
 #[derive(Clone, Debug)]
@@ -38,6 +42,17 @@ pub enum Token<'a> {
 pub enum LocalMesh<'a> {
     File(&'a Path),
     Text(&'a str),
+}
+
+/// This process as a workload of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnWorkload {
+    pub key: NamespacedName,
+    pub identity: Identity,
+    /// Of its record in the mesh, as Istio makes it of a pod.
+    pub uid: Arc<str>,
+    /// `INSTANCE_IP`.
+    pub address: Option<IpAddr>,
 }
 
 /// Where the last accepted mesh is kept.
@@ -137,6 +152,19 @@ impl NodeSettings {
             (None, None) => Token::None,
         };
         Remote { endpoint, roots, server_name, token, headers, cluster: &self.cluster }
+    }
+
+    /// This process as a workload of the mesh, whose pages peers reach by tunnels. [`None`] unless the environment says
+    /// name, namespace and service account of its pod: with less its identity or its record would be a guess.
+    pub fn own_workload(&self) -> Option<OwnWorkload> {
+        let own = &self.drop_in.as_ref()?.own;
+        let (name, namespace) = (own.name.as_deref()?, own.namespace.as_deref()?);
+        Some(OwnWorkload {
+            identity: Identity::new(self.trust_domain.as_str(), namespace, own.service_account.as_deref()?),
+            key: NamespacedName::new(namespace, name),
+            uid: format!("{}//Pod/{namespace}/{name}", self.cluster).into(),
+            address: own.address,
+        })
     }
 
     /// Without a pod of its own the process is named after its node.

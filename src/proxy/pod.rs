@@ -1,4 +1,4 @@
-//! One enrolled pod: its identity, its namespace, its listeners, its connections.
+//! One enrolled pod, or the daemon itself as one: its identity, its namespace, its listeners, its connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use super::budgets::Handshakes;
 use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::flows::Client;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, Of};
 use super::outcome::Failure;
 use super::outlier::Outliers;
 use super::shared::Shared;
@@ -36,6 +36,7 @@ use crate::telemetry::metrics::Reporter;
 /// An enrolled pod's data path. Dropping the last handle cuts its connections; see [`PodProxy::close`].
 pub struct PodProxy {
     pub(super) pod: Arc<Pod>,
+    of: Of,
     /// The pod's own addresses: those of its object, or, where an agent announced it, those in its namespace.
     addresses: ArcSwap<Vec<IpAddr>>,
     pub(super) identity: Identity,
@@ -81,7 +82,8 @@ const LAST: Duration = Duration::from_secs(1);
 // === impl PodProxy ===
 
 impl PodProxy {
-    /// Takes the pod's parts and starts to accept. From now on the pod is found by its neighbours on this node.
+    /// Takes the pod's parts and starts to accept. From now on the pod is found by its neighbours on this node; the daemon,
+    /// with [`Listeners::of_daemon`], never is.
     pub fn start(
         shared: &Arc<Shared>,
         pod: Arc<Pod>,
@@ -90,7 +92,9 @@ impl PodProxy {
         listeners: Listeners,
     ) -> std::io::Result<Arc<Self>> {
         let tasks = shared.tasks(&pod.key.to_string());
-        let dialler = Dialler::new(netns.clone(), shared.config.mark, shared.config.connect_timeout);
+        let of = listeners.of;
+        let mark = if of == Of::Pod { shared.config.mark } else { 0 };
+        let dialler = Dialler::new(netns.clone(), mark, shared.config.connect_timeout);
         let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
         let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
         let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
@@ -121,6 +125,7 @@ impl PodProxy {
             listening: TaskTracker::new(),
             doors: served.iter().map(|(listener, ..)| Door::Stream(Arc::downgrade(listener))).collect(),
             addresses: ArcSwap::from_pointee(pod.addresses.clone()),
+            of,
             pod,
             netns,
             certificate,
@@ -181,6 +186,11 @@ impl PodProxy {
     pub fn readdress(self: &Arc<Self>, addresses: Vec<IpAddr>) {
         self.addresses.store(Arc::new(addresses));
         self.shared.local.readdress(self);
+    }
+
+    /// It is the daemon itself, in the daemon's own namespace.
+    pub fn is_daemon(&self) -> bool {
+        self.of != Of::Pod
     }
 
     pub fn identity(&self) -> &Identity {
@@ -273,7 +283,9 @@ impl PodProxy {
         let of = |ip: &IpAddr| view.workload_at(&self.shared.config.network, *ip);
         // An address that the mesh gives to somebody else is not ours, whatever the manifest said.
         let is_ours = |of: &&Arc<Held>| of.name == self.pod.key.name && of.namespace == self.pod.key.namespace;
-        self.addresses.load().iter().filter_map(of).find(is_ours)
+        // In the host's network the daemon's record is at no address.
+        let daemon = || view.workload_by_uid(&self.pod.uid).filter(|_| self.is_daemon());
+        self.addresses.load().iter().filter_map(of).find(is_ours).or_else(daemon)
     }
 
     /// Judges a connection to this pod and counts it for the report, waiting a bounded time for policies that have not arrived.
@@ -302,9 +314,18 @@ impl PodProxy {
         }
     }
 
-    /// Dials the application, to which only a permit gives way, and shows it the peer's address.
+    /// Dials the application, to which only a permit gives way, and shows it the peer's address; the daemon's own pages
+    /// see their own, since nothing leads what they answer to another back here.
     pub(super) async fn dial_app(&self, _: Permit, to: SocketAddr, peer: IpAddr) -> Result<TcpStream, Failure> {
-        self.dial(to, Some(peer)).await.map_err(|error| error.into_app_failure(to))
+        let source = match self.of {
+            Of::Pod => Some(peer),
+            // What listens on the daemon's loopback is not for peers, whatever a record says of PROXY headers.
+            Of::Daemon { pages } if to.ip().is_loopback() || !pages.contains(&to.port()) => {
+                return Err(Failure::NotOurs { to });
+            }
+            Of::Daemon { .. } => None,
+        };
+        self.dial(to, source).await.map_err(|error| error.into_app_failure(to))
     }
 
     /// Who calls: the identity that was proven, else whose address it is.

@@ -121,8 +121,11 @@ impl LocalPods {
         self.known.rcu(|known| {
             let mut known = Known::clone(known);
             known.all.push(Arc::downgrade(pod));
-            for ip in pod.addresses().iter() {
-                known.by_address.insert(*ip, Arc::downgrade(pod));
+            // The daemon is nobody's neighbour: the same-node lane would show its pages a peer's address.
+            if !pod.is_daemon() {
+                for ip in pod.addresses().iter() {
+                    known.by_address.insert(*ip, Arc::downgrade(pod));
+                }
             }
             known
         });
@@ -134,7 +137,7 @@ impl LocalPods {
         self.known.rcu(|known| {
             let mut known = Known::clone(known);
             // One that has been closed meanwhile is not found again.
-            if !known.all.iter().any(is_its) {
+            if pod.is_daemon() || !known.all.iter().any(is_its) {
                 return known;
             }
             known.by_address.retain(|_, held| !is_its(held) && held.strong_count() > 0);

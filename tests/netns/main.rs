@@ -25,6 +25,7 @@ mod iptables;
 mod life;
 mod networks;
 mod odd;
+mod own_listener;
 mod policy;
 mod ports;
 mod revocation;

@@ -74,7 +74,11 @@ pub const ALL: &[Variable] = &[
     always("INPOD_ENABLED", "true", "this process serves the pods of its node"),
     heard("INPOD_PORT_REUSE", "true", "listeners beside another proxy's on the same pods, once ready"),
     setting("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "zds-socket"),
-    heard("INSTANCE_IP", "", "this pod's address, in what the control plane is told"),
+    heard(
+        "INSTANCE_IP",
+        "",
+        "this pod's address, in what the control plane is told, and where peers reach this process",
+    ),
     heard(
         "IPV6_ENABLED",
         "true",
@@ -102,8 +106,12 @@ pub const ALL: &[Variable] = &[
     setting("NETWORK", "", "network"),
     setting("NODE_NAME", "", "node"),
     heard("PACKET_MARK", "1337", "the mark of our sockets in pods"),
-    heard("POD_NAME", "", "this pod, in what the control plane is told"),
-    heard("POD_NAMESPACE", "", "this pod's namespace, in what the control plane is told"),
+    heard(
+        "POD_NAME",
+        "",
+        "this pod, in what the control plane is told; with POD_NAMESPACE and SERVICE_ACCOUNT, peers reach metrics and readiness by HBONE on port 15008",
+    ),
+    heard("POD_NAMESPACE", "", "this pod's namespace, as POD_NAME"),
     setting("POOL_MAX_STREAMS_PER_CONNECTION", "100", "pool-streams"),
     setting("POOL_UNUSED_RELEASE_TIMEOUT", "5m", "pool-idle"),
     unused(
@@ -124,7 +132,7 @@ pub const ALL: &[Variable] = &[
         "the setting `log-level`, with `ztunnel` for `culvert` in modules; the access log needs `access` at `info`",
     ),
     setting("SECRET_TTL", "24h", "leaf-ttl"),
-    heard("SERVICE_ACCOUNT", "", "this pod's service account, in what the control plane is told"),
+    heard("SERVICE_ACCOUNT", "", "this pod's service account, as POD_NAME"),
     heard(
         "TERMINATION_GRACE_PERIOD_SECONDS",
         "",

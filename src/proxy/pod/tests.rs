@@ -95,10 +95,14 @@ fn address() -> SocketAddr {
 
 /// A pod in this process's own namespace, and the address of its HBONE listener.
 pub(in crate::proxy) fn start(shared: &Arc<Shared>, name: &str) -> (Arc<PodProxy>, SocketAddr) {
+    start_of(shared, name, Of::Pod)
+}
+
+fn start_of(shared: &Arc<Shared>, name: &str, of: Of) -> (Arc<PodProxy>, SocketAddr) {
     let listen = || vec![socket::listen("127.0.0.1:0".parse().unwrap()).unwrap()];
     let begin = CancellationToken::new();
     begin.cancel();
-    let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen(), begin };
+    let listeners = Listeners { outbound: listen(), plaintext: listen(), hbone: listen(), of, begin };
     let hbone = listeners.hbone[0].local_addr().unwrap();
     let (certs, _) = certs::Manager::build(certs::Config::system(), Away);
     let certificate = certs.acquire(&Identity::new("cluster.local", "shop", name));
@@ -176,6 +180,37 @@ async fn a_successor_at_the_same_address_hides_nobody_from_revocation() {
     old.close(Duration::ZERO).await;
     assert!(shared.local.at(address().ip()).is_some_and(|found| Arc::ptr_eq(&found, &new)));
     assert_eq!(shared.local.all().len(), 1);
+}
+
+#[tokio::test]
+async fn the_daemon_is_nobodys_neighbour_and_its_loopback_nobodys_to_call() {
+    let (mut writer, reader) = mesh::channel();
+    let shared = shared_with(reader);
+    let open = socket::listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+    let (daemon, listener) = start_of(&shared, "cart", Of::Daemon { pages: [open.port(), 80] });
+    daemon.readdress(vec!["10.0.0.9".parse().unwrap()]);
+    assert!([address().ip(), "10.0.0.9".parse().unwrap()].into_iter().all(|ip| shared.local.at(ip).is_none()));
+    assert_eq!(shared.local.all().len(), 1, "revocation and the drain find it");
+    // In the host's network its record is at no address.
+    let record = Workload {
+        uid: "cart".into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        host_network: true,
+        ..Workload::default()
+    };
+    writer.replace(mesh::State { workloads: vec![record], ..mesh::State::default() });
+    let source = "10.0.0.2".parse().unwrap();
+    let request = Request { peer: None, foreign: false, source, destination: address(), now: SystemTime::now() };
+    let permit = async || daemon.admit(&request).await.unwrap_or_else(|why| panic!("{}", why.reason()));
+    // Its loopback's, also where the port is a page's; and a port that is none's.
+    for to in [listener, open, "10.0.0.9:22".parse().unwrap()] {
+        let refused = daemon.dial_app(permit().await, to, source).await.unwrap_err();
+        assert_eq!(refused.reason(), "not_this_pod", "{to}");
+    }
+    let (pod, _) = start(&shared, "cart");
+    let refused = pod.admit(&request).await.err().map(|why| why.reason());
+    assert_eq!(refused, Some("unknown_workload"), "a pod is found by its addresses alone");
 }
 
 /// Begins a minute before 18:00 with a policy that allows from 08:00 to 18:00; after ten seconds the clock is set

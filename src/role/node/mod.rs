@@ -9,6 +9,7 @@ mod feed;
 #[cfg(test)]
 mod kernel_tests;
 mod live;
+mod own_listener;
 mod pages;
 mod pairs;
 mod parts;

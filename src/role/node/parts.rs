@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::demanded;
+use super::own_listener::OwnListener;
 use super::pages::{Pages, Ports};
 use super::plane::{self, Plane};
 use super::redirection::redirection;
@@ -55,6 +56,7 @@ pub(super) struct Parts {
     pages: Pages,
     enrolled: Condition,
     relay: Relay,
+    own: Option<OwnListener>,
 }
 
 /// Readiness while the node agent has named its pods, in Istio's words.
@@ -144,6 +146,7 @@ impl Parts {
             Agent::build(socket, &settings.node, announced, statuses.clone(), *redirection.warden(), named)
         });
 
+        let own = OwnListener::build(settings, &handle, &shared, *redirection.warden(), predecessor.as_ref(), &plane);
         let seen = Seen {
             certs: handle,
             metrics: metrics.clone(),
@@ -169,7 +172,7 @@ impl Parts {
         let sites = seen::sites(&Arc::new(seen), readiness, shutdown, levels);
         let sources = Sources { agent, control_plane, feed, held, signer };
         let pages = Pages::new(ports, sites, pools, panics, shutdown);
-        Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay })
+        Ok(Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay, own })
     }
 
     /// Cancelled when the next process has taken over.
@@ -187,7 +190,7 @@ impl Parts {
         stop: &CancellationToken,
     ) {
         let control = pools.control();
-        let Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay } = self;
+        let Self { shared, sources, manager, statuses, certs, plane, trusted, pages, enrolled, relay, own } = self;
         let token = stop.clone();
         supervisor.spawn(control, "trust", Need::Essential, async move {
             trusted.run(token).await;
@@ -216,6 +219,13 @@ impl Parts {
             Ok(())
         });
         pages.spawn(supervisor, control, &relay, shutdown);
+        if let Some(own) = own {
+            let (drain, stop) = (shutdown.drain().clone(), stop.clone());
+            supervisor.spawn(control, "own listener", Need::Useful, async move {
+                own.run(drain, stop).await;
+                Ok(())
+            });
+        }
         let (token, followed) = (shutdown.drain().clone(), statuses.clone());
         supervisor.spawn(control, "take-over", Need::Useful, relay.run(followed, readiness.clone(), token));
         let (token, retired) = (shutdown.drain().clone(), plane.stands().retired().clone());

@@ -80,6 +80,25 @@ fn the_environment_of_istios_daemonset_is_understood_whole() {
     assert_eq!(metadata, expected);
 }
 
+#[test]
+fn who_this_process_is_takes_three_variables() {
+    let all = [("POD_NAME", "ztunnel-abcde"), ("POD_NAMESPACE", "istio-system"), ("SERVICE_ACCOUNT", "ztunnel")];
+    let own = |more: &[(&str, &str)]| {
+        settings(&[&[("CA_ADDRESS", "ca:1"), ("XDS_ADDRESS", "cp:1"), ("TRUST_DOMAIN", "td")], more].concat())
+            .own_workload()
+    };
+    for absent in 0..8 {
+        let some: Vec<_> = all.into_iter().enumerate().filter(|(bit, _)| absent >> bit & 1 == 0).collect();
+        let some: Vec<_> = some.into_iter().map(|(_, variable)| variable).collect();
+        assert_eq!(own(&some).is_some(), absent == 0, "{some:?}");
+    }
+    assert_eq!(own(&[all[0], all[1], ("SERVICE_ACCOUNT", "")]), None, "empty is not set");
+    let own = own(&[&all[..], &[("INSTANCE_IP", "10.0.0.9"), ("CLUSTER_ID", "c")]].concat()).unwrap();
+    assert_eq!(own.identity.to_string(), "spiffe://td/ns/istio-system/sa/ztunnel");
+    assert_eq!(own.key.to_string(), "istio-system/ztunnel-abcde");
+    assert_eq!((&*own.uid, own.address), ("c//Pod/istio-system/ztunnel-abcde", Some([10, 0, 0, 9].into())));
+}
+
 /// Every variable of the table changes something of the settings, or is named. None does neither.
 #[test]
 fn every_variable_is_heard_or_named() {

@@ -17,7 +17,7 @@ mod taker;
 
 pub(super) use message::Node;
 pub(super) use relay::Relay;
-pub use stands::{Stand, Stands};
+pub use stands::{OWN, Stand, Stands};
 pub(super) use taker::Predecessor;
 pub use taker::{Progress, Taker};
 

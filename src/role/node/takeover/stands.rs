@@ -29,6 +29,9 @@ pub struct Stands {
     retired: CancellationToken,
 }
 
+/// In the place of a pod's uid: the listener for tunnels to the daemon itself.
+pub const OWN: &str = "culvert";
+
 // === impl Stand ===
 
 impl Stand {
@@ -40,6 +43,11 @@ impl Stand {
             dns: dns.map_or_else(Weak::new, Arc::downgrade),
             lent: AtomicBool::new(false),
         }
+    }
+
+    /// Of the daemon's own listener, which the next process asks for as [`OWN`]: it is another pod by name.
+    pub fn of_daemon(proxy: &Arc<PodProxy>) -> Self {
+        Self { uid: OWN.into(), ..Self::new(proxy, None) }
     }
 
     /// Another process looks after it.
