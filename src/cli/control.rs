@@ -18,7 +18,7 @@ const LONG_ABOUT: &str = "Run the control plane: serve a directory of manifests 
     certificate service, both over TLS at listen-address. Culvert's node is one such client and Istio's ztunnel another.\n\n\
     Each caller shows a bearer token, which the file named by --tokens maps to its node. A node gets certificates for the \
     pods that its manifests place there (spec.nodeName) and for no others. A pair of token and line is made with\n\n  \
-    t=$(openssl rand -hex 32); echo $t > node-1.token; echo \"sha256:$(printf %s $t | sha256sum | cut -d' ' -f1) node-1\" >> tokens\n\n\
+    umask 077\n  t=$(openssl rand -hex 32)\n  printf %s $t > node-1.token\n  h=$(sha256sum < node-1.token | cut -c-64)\n  echo sha256:$h node-1 >> tokens\n\n\
     The manifests, the tokens and the CA's directory are read again when they change; what is broken is told and changes \
     nothing. Nodes need root-cert.pem of ca-dir, to know this server.\n\n\
     Every setting is a flag, a variable and a key of the YAML file named by --config. Flags win, then the environment, \

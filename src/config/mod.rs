@@ -19,4 +19,5 @@ pub mod show;
 pub mod source;
 pub mod table;
 pub mod value;
+mod yaml;
 pub mod ztunnel;

@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::env::{Environment, PREFIX, variable};
 use super::table::{Default, Setting, find};
 use super::value::BadValue;
+use super::yaml;
 use crate::model::nearest::nearest;
 
 /// The largest settings file. Ours has some 40 lines; a path that names a device or a log is not read whole.
@@ -92,16 +91,6 @@ pub struct Effective {
     warnings: Vec<String>,
 }
 
-/// What a file may hold for a key.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Bool(bool),
-    Float(f64),
-    Integer(i64),
-    Text(String),
-}
-
 // === impl Origin ===
 
 impl fmt::Display for Origin {
@@ -133,31 +122,17 @@ impl File {
         let shape =
             |source: serde_saphyr::Error| ConfigError::FileShape { path: path.to_owned(), source: source.into() };
         // A file of comments alone is an empty mapping, not an error.
-        let blank = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-        let read: BTreeMap<String, Scalar> =
-            if blank { BTreeMap::new() } else { serde_saphyr::from_str(text).map_err(shape)? };
+        let read: BTreeMap<String, String> =
+            if yaml::is_blank(text) { BTreeMap::new() } else { yaml::read(text).map_err(shape)? };
         let mut values = BTreeMap::new();
         for (key, value) in read {
             let Some(setting) = find(table, &key) else {
                 let nearest = nearest(&key, table.iter().map(|setting| setting.key));
                 return Err(ConfigError::UnknownKey { path: path.to_owned(), key, nearest });
             };
-            values.insert(setting.key, value.into_text());
+            values.insert(setting.key, value);
         }
         Ok(Self { path: path.to_owned(), values })
-    }
-}
-
-// === impl Scalar ===
-
-impl Scalar {
-    fn into_text(self) -> String {
-        match self {
-            Self::Bool(value) => value.to_string(),
-            Self::Float(value) => value.to_string(),
-            Self::Integer(value) => value.to_string(),
-            Self::Text(value) => value,
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::ZtunnelError;
 use crate::config::raw::Origin;
+use crate::config::yaml;
 
 /// Where the file is, from the directory that the process starts in.
 pub const PATH: &str = "./etc/istio/config/mesh";
@@ -19,7 +20,7 @@ struct Document {
     concurrency: Option<u16>,
     discovery_address: Option<String>,
     proxy_admin_port: Option<u16>,
-    proxy_metadata: Option<BTreeMap<String, Scalar>>,
+    proxy_metadata: Option<BTreeMap<String, String>>,
     stats_port: Option<u16>,
 }
 
@@ -28,15 +29,6 @@ struct Document {
 #[serde(rename_all = "camelCase", default)]
 struct Mesh {
     default_config: Option<Document>,
-}
-
-/// Values of metadata are text; YAML reads `true` and `15` as something else.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Bool(bool),
-    Integer(i64),
-    Text(String),
 }
 
 /// A value and where it stands.
@@ -51,18 +43,6 @@ pub struct ProxyConfig {
     pub stats_port: Told<u16>,
     /// As written: a name may still begin with `ISTIO_META_`.
     pub metadata: BTreeMap<String, String>,
-}
-
-// === impl Scalar ===
-
-impl Scalar {
-    fn into_text(self) -> String {
-        match self {
-            Self::Bool(value) => value.to_string(),
-            Self::Integer(value) => value.to_string(),
-            Self::Text(value) => value,
-        }
-    }
 }
 
 // === impl ProxyConfig ===
@@ -94,7 +74,7 @@ impl ProxyConfig {
         put(&mut self.admin_port, over.proxy_admin_port, place, "proxyAdminPort");
         put(&mut self.stats_port, over.stats_port, place, "statsPort");
         let metadata = over.proxy_metadata.unwrap_or_default();
-        self.metadata.extend(metadata.into_iter().map(|(name, value)| (name, value.into_text())));
+        self.metadata.extend(metadata);
     }
 }
 
@@ -111,12 +91,10 @@ pub fn file() -> Result<Option<String>, ZtunnelError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned + Default>(place: &str, text: &str) -> Result<Option<T>, ZtunnelError> {
-    let blank = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-    if blank {
+    if yaml::is_blank(text) {
         return Ok(None);
     }
-    serde_saphyr::from_str(text)
-        .map_err(|source| ZtunnelError::MeshConfig { place: place.to_owned(), source: source.into() })
+    yaml::read(text).map_err(|source| ZtunnelError::MeshConfig { place: place.to_owned(), source: source.into() })
 }
 
 #[cfg(test)]
