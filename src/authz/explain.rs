@@ -167,6 +167,9 @@ pub(super) fn actual(f: &mut Formatter<'_>, attribute: Attribute, facts: &Facts<
         },
         (_, None) => f.write_str("the peer has no identity (plaintext)"),
         (Attribute::Principal, Some(peer)) => write!(f, "the peer is {}", peer.principal()),
+        (Attribute::Namespace | Attribute::ServiceAccount, Some(peer)) if facts.foreign => {
+            write!(f, "the peer is of another mesh ({}), whose names are not this one's", peer.principal())
+        }
         (Attribute::Namespace, Some(peer)) => write!(f, "the peer's namespace is {}", peer.namespace),
         (Attribute::ServiceAccount, Some(peer)) => {
             write!(f, "the peer's service account is {}/{}", peer.namespace, peer.service_account)

@@ -12,6 +12,7 @@ use super::table::{Cell, render};
 use super::{Roles, report};
 use crate::authz::inquiry::{self, Answer, Callee, Caller, Considered, Question, Standing};
 use crate::model::name::NamespacedName;
+use crate::model::spiffe::Identity;
 pub use crate::role::explain::Mesh;
 
 /// Say whether a connection is allowed, and by which rule of which policy.
@@ -19,15 +20,19 @@ pub use crate::role::explain::Mesh;
 /// Every policy that applies to the destination is listed in the order of evaluation, with the rule that fired or the
 /// attribute that failed. Asked is a node that runs, or a directory of manifests; nothing is sent to a pod.
 #[derive(Clone, Debug, clap::Args)]
-#[command(group = ArgGroup::new("caller").required(true).multiple(true).args(["from", "sa", "ip"]), after_help = AFTER)]
+#[command(group = ArgGroup::new("caller").required(true).multiple(true).args(["from", "sa", "identity", "ip"]), after_help = AFTER)]
 pub struct ExplainArgs {
     /// The pod that calls: with its identity when it is in the mesh, in plaintext when it is not
-    #[arg(long, value_name = "NAMESPACE/POD", value_parser = inquiry::pod, conflicts_with_all = ["sa", "ip"])]
+    #[arg(long, value_name = "NAMESPACE/POD", value_parser = inquiry::pod, conflicts_with_all = ["sa", "identity", "ip"])]
     from: Option<NamespacedName>,
     /// Instead: whoever has this service account's identity; from one of its pods' addresses, or from --ip
     #[arg(long, alias = "from-sa", value_name = "NAMESPACE/SERVICE-ACCOUNT", value_parser = inquiry::account)]
     sa: Option<NamespacedName>,
-    /// Instead: somebody at this address without an identity (plaintext); with --sa, the address that it calls from
+    /// Instead: whoever has this identity, of a federated trust domain too, from --ip
+    #[arg(long, value_name = "SPIFFE-ID", value_parser = inquiry::identity, conflicts_with = "sa", requires = "ip")]
+    identity: Option<Identity>,
+    /// Instead: somebody at this address without an identity (plaintext); with --sa or --identity, the address that it
+    /// calls from
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<IpAddr>,
     /// What is called; an address with a port will do
@@ -42,6 +47,12 @@ pub struct ExplainArgs {
     /// With --manifests: the trust domain of every identity
     #[arg(long, value_name = "NAME", default_value = "cluster.local", requires = "manifests")]
     trust_domain: String,
+    /// With --manifests: other names of that trust domain
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "manifests")]
+    trust_domain_aliases: Vec<String>,
+    /// With --manifests: trust domains of others that are let in, as the node has them; no file is read
+    #[arg(long, value_name = "DOMAIN=FILE", value_delimiter = ',', requires = "manifests")]
+    trust_bundles: Vec<String>,
     /// With --manifests: the namespace whose policies hold for the whole mesh
     #[arg(long, value_name = "NAME", default_value = "istio-system", requires = "manifests")]
     root_namespace: String,
@@ -95,16 +106,23 @@ impl ExplainArgs {
     }
 
     fn split(self) -> anyhow::Result<(Question, Mesh)> {
-        let Self { from, sa, ip, to, manifests, node, trust_domain, root_namespace, .. } = self;
-        let caller = match (from, sa, ip) {
+        let Self { from, sa, identity, ip, to, manifests, node, trust_domain, trust_domain_aliases, .. } = self;
+        let caller = match (from, sa, identity, ip) {
             (Some(pod), ..) => Caller::Pod(pod),
-            (None, Some(account), address) => Caller::ServiceAccount { account, address },
-            (None, None, Some(address)) => Caller::Address(address),
-            // The group of arguments asks for one of the three.
-            (None, None, None) => anyhow::bail!("nobody calls: give --from, --sa or --ip"),
+            (None, None, Some(identity), Some(address)) => Caller::Identity { identity, address },
+            (None, Some(account), _, address) => Caller::ServiceAccount { account, address },
+            (None, None, None, Some(address)) => Caller::Address(address),
+            // The group of arguments asks for one of them, and an identity for an address.
+            (None, None, _, None) => anyhow::bail!("nobody calls: give --from, --sa, --identity with --ip, or --ip"),
         };
         let mesh = match manifests {
-            Some(directory) => Mesh::Manifests { directory, trust_domain, root_namespace },
+            Some(directory) => {
+                let domain =
+                    |text: &String| text.split_once('=').map_or(text.as_str(), |(domain, _)| domain).to_owned();
+                let federated = self.trust_bundles.iter().map(domain).collect();
+                let root_namespace = self.root_namespace;
+                Mesh::Manifests { directory, trust_domain, trust_domain_aliases, federated, root_namespace }
+            }
             None => Mesh::Node(node),
         };
         Ok((Question { caller, callee: to }, mesh))

@@ -233,16 +233,7 @@ impl NodeSettings {
                 "data-busy-poll must be at most 1ms: a thread that looks for longer keeps a processor from the pods",
             );
         }
-        let domains = self.trust_bundles.iter().map(|(domain, _)| domain);
-        let mut told: Vec<&String> = vec![&self.trust_domain];
-        for domain in self.trust_domain_aliases.iter().chain(domains) {
-            if told.contains(&domain) {
-                return Err(ConfigError::Contradiction(format!(
-                    "{domain} is there twice in trust-domain, trust-domain-aliases and trust-bundles: a trust domain has one meaning"
-                )));
-            }
-            told.push(domain);
-        }
+        super::mesh::one_meaning(&self.trust_domain, &self.trust_domain_aliases, &self.trust_bundles)?;
         self.has_sources()?;
         let addresses = [self.admin_address, self.metrics_address, self.ready_address];
         for (place, address) in addresses.iter().enumerate() {

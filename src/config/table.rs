@@ -61,6 +61,13 @@ const TRUST_DOMAIN_ALIASES: Setting = setting(
     "Other names of the trust domain, joined by commas",
     "Their identities are accepted under the same roots, and policies for one name hold for all; for a trust domain that is renamed, or clusters that share a root",
 );
+const TRUST_BUNDLES: Setting = setting(
+    "trust-bundles",
+    Kind::Text,
+    "",
+    "Trust domains of others with their roots: DOMAIN=FILE, joined by commas",
+    "Their identities must chain to that PEM file and to nothing else, and only principals match them; each file is read again when it changes",
+);
 const CLUSTER_DOMAIN: Setting =
     setting("cluster-domain", Kind::Name, "cluster.local", "DNS domain of services", "Kubernetes' default");
 const ROOT_NAMESPACE: Setting = setting(
@@ -102,7 +109,7 @@ const MANIFESTS: Setting = required(
 );
 
 /// The settings that say what a policy means, for commands that look at manifests without a node.
-pub const MESH: &[Setting] = &[TRUST_DOMAIN, CLUSTER_DOMAIN, ROOT_NAMESPACE];
+pub const MESH: &[Setting] = &[TRUST_DOMAIN, TRUST_DOMAIN_ALIASES, TRUST_BUNDLES, CLUSTER_DOMAIN, ROOT_NAMESPACE];
 
 /// The settings of `culvert node`, in the order of help and reference.
 pub const NODE: &[Setting] = &joined::<

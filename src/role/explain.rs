@@ -6,17 +6,26 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::admin_client;
-use crate::authz::inquiry::{Answer, Question, answer};
+use crate::authz::inquiry::{Answer, Place, Question, answer};
 use crate::control::index::Index;
 use crate::control::manifests::{self, Objects};
 use crate::control::project::{self, Projection};
 use crate::mesh::{self, State, View};
+use crate::tls::Domains;
 
 /// Where the mesh comes from.
 #[derive(Clone, Debug)]
 pub enum Mesh {
     /// A directory, read now: no node is asked.
-    Manifests { directory: PathBuf, trust_domain: String, root_namespace: String },
+    Manifests {
+        directory: PathBuf,
+        trust_domain: String,
+        /// Other names of it.
+        trust_domain_aliases: Vec<String>,
+        /// Trust domains of others, whose peers are let in.
+        federated: Vec<String>,
+        root_namespace: String,
+    },
     /// The admin page of a node that runs: its live mesh.
     Node(SocketAddr),
 }
@@ -27,14 +36,19 @@ pub enum Mesh {
 /// The manifests cannot be read, the node does not answer, or the mesh does not know what was asked about.
 pub fn run(question: &Question, mesh: &Mesh) -> anyhow::Result<Answer> {
     match mesh {
-        Mesh::Manifests { directory, trust_domain, root_namespace } => {
+        Mesh::Manifests { directory, trust_domain, trust_domain_aliases, federated, root_namespace } => {
+            let all = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect::<Vec<_>>();
             let settings = project::Settings {
                 trust_domain: trust_domain.as_str().into(),
+                trust_domain_aliases: all(trust_domain_aliases),
+                federated: all(federated),
                 root_namespace: root_namespace.as_str().into(),
                 ..project::Settings::default()
             };
             let projection = project::project(&Index::build(load(directory)?), &settings);
-            Ok(answer(question, &settings.network, &view(projection), std::time::SystemTime::now())?)
+            let domains = Domains { aliases: settings.trust_domain_aliases, federated: settings.federated };
+            let place = Place { network: &settings.network, domains: &domains };
+            Ok(answer(question, place, &view(projection), std::time::SystemTime::now())?)
         }
         Mesh::Node(node) => {
             let page = admin_client::page(*node, &format!("/explain?{}", question.to_query()))?;

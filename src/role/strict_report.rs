@@ -47,6 +47,9 @@ pub(super) struct MeshSettings {
     pub trust_domain: String,
     #[serde(default)]
     pub trust_domain_aliases: Vec<String>,
+    /// Trust domains of others.
+    #[serde(default)]
+    pub federated: Vec<String>,
     pub network: String,
     pub cluster_domain: String,
     pub root_namespace: String,
@@ -137,6 +140,7 @@ fn judge(page: FlowsPage, tried: Option<(Objects, Objects)>) -> anyhow::Result<J
         cluster: page.mesh.cluster.into(),
         trust_domain: page.mesh.trust_domain.into(),
         trust_domain_aliases: page.mesh.trust_domain_aliases.into_iter().map(Into::into).collect(),
+        federated: page.mesh.federated.into_iter().map(Into::into).collect(),
         network: page.mesh.network.into(),
         cluster_domain: page.mesh.cluster_domain.into(),
         root_namespace: page.mesh.root_namespace.into(),
@@ -146,7 +150,8 @@ fn judge(page: FlowsPage, tried: Option<(Objects, Objects)>) -> anyhow::Result<J
     let flow = |flow: Flow| {
         let identity = flow.identity.as_deref().map(str::parse::<Identity>).transpose();
         let identity = identity.with_context(|| format!("the node told of a client that has no identity: {flow:?}"))?;
-        let verdict = |view: &View| verdict(&flow, identity.as_ref(), view);
+        let foreign = identity.as_ref().is_some_and(|peer| settings.federated.contains(&peer.trust_domain));
+        let verdict = |view: &View| verdict(&flow, identity.as_ref(), foreign, view);
         anyhow::Ok(JudgedFlow {
             strict_refuses: identity.is_none(),
             today: views.as_ref().map(|(today, _)| verdict(today)),
@@ -173,7 +178,8 @@ fn with(mut today: Objects, tried: Objects) -> Objects {
     today
 }
 
-fn verdict(flow: &Flow, peer: Option<&Identity>, view: &View) -> Verdict {
+/// `foreign` is what the node took the peer for: its namespace and account are another mesh's.
+fn verdict(flow: &Flow, peer: Option<&Identity>, foreign: bool, view: &View) -> Verdict {
     let called = view.workloads().find(|w| {
         let name = flow.pod.split_once('/');
         name == Some((&*w.namespace, &*w.name))
@@ -181,7 +187,7 @@ fn verdict(flow: &Flow, peer: Option<&Identity>, view: &View) -> Verdict {
     let Some(workload) = called else { return Verdict::Gone };
     let source: IpAddr = flow.source;
     match evaluate(
-        &Request { peer, foreign: false, source, destination: flow.destination, now: SystemTime::now() },
+        &Request { peer, foreign, source, destination: flow.destination, now: SystemTime::now() },
         &view.policies_for(workload),
     ) {
         Decision::Allow(_) => Verdict::Allow,

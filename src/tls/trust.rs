@@ -72,6 +72,19 @@ pub struct NoRoots;
 /// Longest sleep, 1 min: a wall clock that was set forward is noticed by then.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
+// === impl Domains ===
+
+impl Domains {
+    /// A name of the trust domain that has the name `own`.
+    pub fn is_ours(&self, own: &str, domain: &str) -> bool {
+        domain == own || self.aliases.iter().any(|alias| **alias == *domain)
+    }
+
+    pub fn is_federated(&self, domain: &str) -> bool {
+        self.federated.iter().any(|federated| **federated == *domain)
+    }
+}
+
 // === impl Trust ===
 
 impl Default for Trust {
@@ -120,7 +133,12 @@ impl Trust {
     /// True for an identity of a federated trust domain: its namespaces and accounts are not those of this mesh, even
     /// where they have the same names.
     pub fn is_foreign(&self, identity: &Identity) -> bool {
-        self.0.domains.federated.contains(&identity.trust_domain)
+        self.0.domains.is_federated(&identity.trust_domain)
+    }
+
+    /// The trust domains beside a certificate's own.
+    pub fn domains(&self) -> &Domains {
+        &self.0.domains
     }
 
     pub fn now(&self) -> SystemTime {
@@ -185,7 +203,7 @@ impl Trust {
     }
 
     fn is_ours(&self, own: &str, domain: &str) -> bool {
-        domain == own || self.0.domains.aliases.iter().any(|alias| **alias == *domain)
+        self.0.domains.is_ours(own, domain)
     }
 
     fn change(&self, change: impl Fn(&mut State)) {

@@ -11,6 +11,7 @@ use crate::authz::Request;
 use crate::mesh::{Held, View};
 use crate::model::ports;
 use crate::model::workload::Tunnel;
+use crate::tls::Domains;
 
 /// The answer to a [`Question`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +46,18 @@ pub struct Destination {
     pub in_mesh: bool,
 }
 
-/// Answers from one view of the mesh. `network` is the one that addresses are looked up in.
-pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) -> Result<Answer, Unanswered> {
+/// Where a question is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The one that addresses are looked up in.
+    pub network: &'a str,
+    /// Whom the node that is called lets in beside its own trust domain.
+    pub domains: &'a Domains,
+}
+
+/// Answers from one view of the mesh.
+pub fn answer(question: &Question, place: Place<'_>, view: &View, now: SystemTime) -> Result<Answer, Unanswered> {
+    let Place { network, domains } = place;
     let (Calling { workload: source, identity, address, mut notes }, called) =
         both(&question.caller, &question.callee, network, view)?;
     let Called { workload: target, address: to } = called;
@@ -63,10 +74,21 @@ pub fn answer(question: &Question, network: &str, view: &View, now: SystemTime) 
         Some(_) if ports::is_ours(to.port()) => {
             unjudged(false, "loop", "the port is one of the mesh's own: no application is called there")
         }
-        Some(workload) => {
-            let request = Request { peer: identity.as_ref(), foreign: false, source: address, destination: to, now };
-            report(&request, &view.policies_for(workload))
-        }
+        Some(workload) => match identity.as_ref().map(|peer| &*peer.trust_domain) {
+            Some(domain) if !domains.is_ours(&workload.trust_domain, domain) && !domains.is_federated(domain) => {
+                let detail = format!(
+                    "nobody of the trust domain {domain} is let in: it is neither that of the destination, nor one of its \
+                     aliases, nor one with a bundle of its own"
+                );
+                unjudged(false, "tls", &detail)
+            }
+            domain => {
+                let ours = |domain: &str| domains.is_ours(&workload.trust_domain, domain);
+                let foreign = domain.is_some_and(|domain| !ours(domain));
+                let request = Request { peer: identity.as_ref(), foreign, source: address, destination: to, now };
+                report(&request, &view.policies_for(workload))
+            }
+        },
     };
     Ok(Answer {
         source: Source {

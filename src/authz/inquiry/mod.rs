@@ -9,7 +9,7 @@ mod question;
 mod report;
 mod resolve;
 
-pub use answer::{Answer, Destination, Source, answer};
-pub use question::{Callee, Caller, MAX_QUERY, Question, QuestionError, account, callee, pod};
+pub use answer::{Answer, Destination, Place, Source, answer};
+pub use question::{Callee, Caller, MAX_QUERY, Question, QuestionError, account, callee, identity, pod};
 pub use report::{Considered, Fact, Report, Standing, report};
 pub use resolve::{Flaw, Unanswered};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::model::name::NamespacedName;
+use crate::model::spiffe::Identity;
 
 /// Who wants to connect to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Caller {
     Address(IpAddr),
     /// A pod as it is: with its identity when it is in the mesh, in plaintext when it is not.
     Pod(NamespacedName),
+    /// Whoever has this identity, of whatever trust domain; nobody knows which address it calls from.
+    Identity { identity: Identity, address: IpAddr },
     /// Whoever has the identity of a service account; from the address of one of its pods when none is given.
     ServiceAccount { account: NamespacedName, address: Option<IpAddr> },
 }
@@ -39,12 +42,14 @@ pub enum QuestionError {
     Callee(String),
     #[error("{0:?} is neither {1}")]
     Key(String, &'static str),
+    #[error("{0:?} is not spiffe://<trust domain>/ns/<namespace>/sa/<service account>")]
+    Identity(String),
     #[error("{0:?} is there twice: write it once")]
     Twice(&'static str),
     #[error("{0:?} is not NAMESPACE/NAME")]
     Name(String),
     #[error(
-        "nobody calls: write exactly one of from=NAMESPACE/POD, sa=NAMESPACE/NAME and ip=ADDRESS; sa may have an ip"
+        "nobody calls: write exactly one of from=NAMESPACE/POD, sa=NAMESPACE/NAME, identity=spiffe://… and ip=ADDRESS; sa may have an ip, and an identity has one"
     )]
     Caller,
     #[error("nothing is called: write to=NAMESPACE/POD:PORT")]
@@ -59,7 +64,7 @@ pub enum QuestionError {
 pub const MAX_QUERY: usize = 4096;
 /// Longest name of a namespace or object in Kubernetes.
 const MAX_NAME: usize = 253;
-const KEYS: &str = "from, sa, ip nor to";
+const KEYS: &str = "from, sa, identity, ip nor to";
 
 /// Reads `NAMESPACE/POD`.
 pub fn pod(text: &str) -> Result<NamespacedName, QuestionError> {
@@ -75,6 +80,11 @@ pub fn pod(text: &str) -> Result<NamespacedName, QuestionError> {
 /// Reads `NAMESPACE/SERVICE-ACCOUNT`.
 pub fn account(text: &str) -> Result<NamespacedName, QuestionError> {
     pod(text)
+}
+
+/// Reads `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`.
+pub fn identity(text: &str) -> Result<Identity, QuestionError> {
+    text.parse().map_err(|_| QuestionError::Identity(short(text)))
 }
 
 /// Reads `NAMESPACE/POD:PORT` or an address with a port.
@@ -105,12 +115,13 @@ impl Question {
         if query.len() > MAX_QUERY {
             return Err(QuestionError::TooLong);
         }
-        let (mut from, mut sa, mut ip, mut to) = (None, None, None, None);
+        let (mut from, mut sa, mut id, mut ip, mut to) = (None, None, None, None, None);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or_else(|| QuestionError::Encoding(short(pair)))?;
             let (key, held) = match key {
                 "from" => ("from", &mut from),
                 "sa" => ("sa", &mut sa),
+                "identity" => ("identity", &mut id),
                 "ip" => ("ip", &mut ip),
                 "to" => ("to", &mut to),
                 _ => return Err(QuestionError::Key(short(key), KEYS)),
@@ -121,12 +132,13 @@ impl Question {
             }
         }
         let address = |text: &str| text.parse::<IpAddr>().map_err(|_| QuestionError::Address(short(text)));
-        let caller = match (from, sa, ip) {
-            (Some(name), None, None) => Caller::Pod(pod(&name)?),
-            (None, Some(name), ip) => {
+        let caller = match (from, sa, id, ip) {
+            (Some(name), None, None, None) => Caller::Pod(pod(&name)?),
+            (None, None, Some(id), Some(ip)) => Caller::Identity { identity: identity(&id)?, address: address(&ip)? },
+            (None, Some(name), None, ip) => {
                 Caller::ServiceAccount { account: account(&name)?, address: ip.as_deref().map(address).transpose()? }
             }
-            (None, None, Some(ip)) => Caller::Address(address(&ip)?),
+            (None, None, None, Some(ip)) => Caller::Address(address(&ip)?),
             _ => return Err(QuestionError::Caller),
         };
         Ok(Self { caller, callee: callee(&to.ok_or(QuestionError::NoCallee)?)? })
@@ -136,6 +148,7 @@ impl Question {
     pub fn to_query(&self) -> String {
         let caller = match &self.caller {
             Caller::Address(ip) => format!("ip={ip}"),
+            Caller::Identity { identity, address } => format!("identity={identity}&ip={address}"),
             Caller::Pod(pod) => format!("from={pod}"),
             Caller::ServiceAccount { account, address: None } => format!("sa={account}"),
             Caller::ServiceAccount { account, address: Some(ip) } => format!("sa={account}&ip={ip}"),

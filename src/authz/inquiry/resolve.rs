@@ -128,6 +128,11 @@ fn calling(
             });
             Ok((of(workload, None, note.into_iter().collect()), vec![ip]))
         }
+        Caller::Identity { identity, address } => {
+            let address = address.to_canonical();
+            let workload = view.workload_at(network, address).cloned();
+            Ok((of(workload, Some(identity.clone()), Vec::new()), vec![address]))
+        }
         Caller::ServiceAccount { account, address } => {
             let has = |workload: &&Arc<Held>| {
                 workload.tunnel == Tunnel::Hbone
@@ -139,7 +144,7 @@ fn calling(
             };
             let mut pods: Vec<_> = view.workloads().filter(has).collect();
             pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-            // Every workload of this mesh is of one trust domain, save those of federated ones.
+            // Of an account that no workload has, any workload tells the trust domain: this mesh has one.
             let some = pods.first().copied().or_else(|| view.workloads().min_by(|a, b| a.uid.cmp(&b.uid)));
             let Some(some) = some else {
                 return Err(Unanswered::new(

@@ -1,7 +1,10 @@
 //! Settings of names: of this node, its cluster and what the whole mesh has in common; and of whom to trust.
 
 use super::super::value::Kind;
-use super::{CLUSTER, CLUSTER_DOMAIN, ROOT_NAMESPACE, Setting, TRUST_DOMAIN, TRUST_DOMAIN_ALIASES, required, setting};
+use super::{
+    CLUSTER, CLUSTER_DOMAIN, ROOT_NAMESPACE, Setting, TRUST_BUNDLES, TRUST_DOMAIN, TRUST_DOMAIN_ALIASES, required,
+    setting,
+};
 
 /// Names.
 pub(super) const ALL: &[Setting] = &[
@@ -13,13 +16,7 @@ pub(super) const ALL: &[Setting] = &[
     ),
     TRUST_DOMAIN,
     TRUST_DOMAIN_ALIASES,
-    setting(
-        "trust-bundles",
-        Kind::Text,
-        "",
-        "Trust domains of others with their roots: DOMAIN=FILE, joined by commas",
-        "Their identities must chain to that PEM file and to nothing else, and only principals match them; each file is read again when it changes",
-    ),
+    TRUST_BUNDLES,
     setting(
         "key-exchange",
         Kind::Choice("any|post-quantum"),

@@ -7,7 +7,7 @@ use super::rules::{self, Policy};
 use super::{Direct, Endpoint, Protocol, Served, ServedPort, Waypoint};
 use crate::control::index::Index;
 use crate::control::policy::{Problem, authorization};
-use crate::control::project::{Projection, Settings};
+use crate::control::project::{Projection, Settings, write_out};
 use crate::kube::types::AuthorizationPolicy;
 use crate::kube::types::authorization::TargetReference;
 use crate::model::gateway::GatewayAddress;
@@ -36,13 +36,13 @@ pub fn fill(
     settings: &Settings,
     projection: &Projection,
 ) -> (Waypoint, Vec<Refused>) {
-    let mut policies = Policies { index, refused: BTreeMap::new() };
+    let mut policies = Policies { index, settings, refused: BTreeMap::new() };
     // An address has one way: the first that claims it.
     let mut taken = BTreeSet::new();
     let mut services = Vec::new();
     for service in projection.services.iter().filter(|service| names(service, references)) {
         let own = policies.of(|target, namespace| is_service(target, namespace, service, settings));
-        let mut served = served(service, projection, own);
+        let mut served = served(service, projection, settings, own);
         served.addresses.retain(|address| taken.insert(*address));
         services.push(served);
     }
@@ -50,14 +50,15 @@ pub fn fill(
     let bound = |workload: &&Workload| workload.waypoint.as_ref().is_some_and(|named| references.contains(named));
     for workload in projection.workloads.iter().filter(bound) {
         let addresses = workload.addresses.iter().copied().filter(|address| taken.insert(*address));
-        direct.entry(proven(workload, &[])).or_default().extend(addresses);
+        direct.entry(proven(workload, &[], settings)).or_default().extend(addresses);
     }
     let workloads = direct.into_iter().map(|(identities, addresses)| Direct { addresses, identities }).collect();
     let key = NamespacedName::new(waypoint.namespace.clone(), waypoint.name.clone());
     let class = index.gateways.get(&key).map_or(CLASS, |gateway| &gateway.spec.gateway_class_name);
     let own = policies.of(|target, namespace| is_waypoint(target, namespace, &key, class, settings));
     let refused = policies.refused.into_values().collect();
-    (Waypoint { services, workloads, policies: own, ..waypoint }, refused)
+    let aliases = settings.trust_domain_aliases.clone();
+    (Waypoint { aliases, services, workloads, policies: own, ..waypoint }, refused)
 }
 
 /// True when some of the service's calls come through it.
@@ -66,11 +67,12 @@ fn names(service: &Service, references: &[GatewayAddress]) -> bool {
     service.waypoint.iter().chain(weighted).any(|named| references.contains(named))
 }
 
-fn served(service: &Service, projection: &Projection, policies: Vec<Policy>) -> Served {
+fn served(service: &Service, projection: &Projection, settings: &Settings, policies: Vec<Policy>) -> Served {
     let key = service.key();
     let mut ports: BTreeMap<u16, ServedPort> = BTreeMap::new();
     for port in &service.ports {
-        let endpoints = projection.workloads.iter().filter_map(|workload| endpoint(service, &key, port, workload));
+        let endpoints =
+            projection.workloads.iter().filter_map(|workload| endpoint(service, &key, port, workload, settings));
         let entry = ServedPort { port: port.port, protocol: protocol(port.protocol), endpoints: endpoints.collect() };
         ports.entry(port.port).or_insert(entry);
     }
@@ -83,19 +85,28 @@ fn served(service: &Service, projection: &Projection, policies: Vec<Policy>) -> 
     }
 }
 
-fn endpoint(service: &Service, key: &NamespacedName, port: &ServicePort, workload: &Workload) -> Option<Endpoint> {
+fn endpoint(
+    service: &Service,
+    key: &NamespacedName,
+    port: &ServicePort,
+    workload: &Workload,
+    settings: &Settings,
+) -> Option<Endpoint> {
     let chosen = workload.capacity > 0 && (workload.healthy || service.balancing.accept_unhealthy);
     let membership = workload.services.iter().find(|membership| membership.service == *key).filter(|_| chosen)?;
     let (_, target) = membership.ports.iter().find(|(from, _)| *from == port.port)?;
     let address = workload.addresses.iter().find(|address| service.families.allows(address))?;
-    let identities = proven(workload, &service.subject_alt_names);
+    let identities = proven(workload, &service.subject_alt_names, settings);
     Some(Endpoint { address: (*address, *target).into(), identities })
 }
 
-/// Whom the far side must prove to be; nobody outside of the mesh.
-fn proven(workload: &Workload, others: &[Identity]) -> Vec<Identity> {
+/// Whom the far side must prove to be, under any name of the trust domain; nobody outside of the mesh.
+fn proven(workload: &Workload, others: &[Identity], settings: &Settings) -> Vec<Identity> {
     match workload.tunnel {
-        Tunnel::Hbone => std::iter::once(workload.identity()).chain(others.iter().cloned()).collect(),
+        Tunnel::Hbone => {
+            let all = std::iter::once(workload.identity()).chain(others.iter().cloned());
+            all.flat_map(|identity| settings.every_name_of(identity)).collect()
+        }
         Tunnel::None => Vec::new(),
     }
 }
@@ -139,6 +150,7 @@ fn is_waypoint(
 
 struct Policies<'a> {
     index: &'a Index,
+    settings: &'a Settings,
     refused: BTreeMap<NamespacedName, Refused>,
 }
 
@@ -157,10 +169,12 @@ impl Policies<'_> {
             if !aimed || is_tried_out(object) {
                 continue;
             }
-            own.push(rules::read(object).unwrap_or_else(|problems| {
+            let mut policy = rules::read(object).unwrap_or_else(|problems| {
                 self.refused.insert(key.clone(), Refused { key: key.clone(), problems });
                 Policy::closed(key.clone(), spec.action)
-            }));
+            });
+            policy.callers_mut().for_each(|m| write_out(m, self.settings));
+            own.push(policy);
         }
         own
     }

@@ -70,10 +70,8 @@ pub(super) fn clusters(waypoint: &Waypoint) -> [Value; 3] {
         "connect_timeout": CONNECT_TIMEOUT,
         "typed_extension_protocol_options": as_the_caller_speaks(),
     });
-    let domain = format!("spiffe://{}/", waypoint.identity.trust_domain);
     let mut tls = common_tls(waypoint);
-    tls["validation_context"]["match_typed_subject_alt_names"] =
-        json!([{"san_type": "URI", "matcher": {"prefix": domain}}]);
+    tls["validation_context"]["match_typed_subject_alt_names"] = waypoint.trusted_names();
     let tunnels = json!({
         "name": ORIGINATE,
         "type": "ORIGINAL_DST",

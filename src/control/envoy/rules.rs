@@ -73,6 +73,17 @@ impl Policy {
         Self { key, action, rules }
     }
 
+    /// What it asks of the caller.
+    pub fn callers_mut(&mut self) -> impl Iterator<Item = &mut Match> {
+        self.rules.iter_mut().flat_map(|rule| {
+            let when = rule.when.iter_mut().filter_map(|condition| match condition {
+                Condition::L4(l4) => Some(&mut **l4),
+                Condition::Header { .. } => None,
+            });
+            rule.from.iter_mut().chain(when)
+        })
+    }
+
     /// True when a request's path decides something.
     pub fn looks_at_paths(&self) -> bool {
         let mut operations = self.rules.iter().flat_map(|rule| &rule.to);

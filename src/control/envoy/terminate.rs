@@ -27,10 +27,8 @@ pub(super) fn listener(waypoint: &Waypoint) -> Value {
 
 /// Every peer must prove an identity of the trust domain.
 fn tls(waypoint: &Waypoint) -> Value {
-    let domain = format!("spiffe://{}/", waypoint.identity.trust_domain);
-    let names = json!([{"san_type": "URI", "matcher": {"prefix": domain}}]);
     let mut common = common_tls(waypoint);
-    common["validation_context"]["match_typed_subject_alt_names"] = names;
+    common["validation_context"]["match_typed_subject_alt_names"] = waypoint.trusted_names();
     named(
         "envoy.transport_sockets.tls",
         "transport_sockets.tls.v3.DownstreamTlsContext",

@@ -27,6 +27,7 @@ fn bare() -> Waypoint {
         name: "waypoint".into(),
         namespace: "demo".into(),
         identity: account("waypoint"),
+        aliases: Vec::new(),
         credentials: Credentials { key: file("key.pem"), chain: file("chain.pem"), root: file("root.pem") },
         listen: "[::]:15008".parse().unwrap(),
         admin: "127.0.0.1:15000".parse().unwrap(),

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::rules::Policy;
 use crate::model::spiffe::Identity;
 
@@ -14,6 +16,8 @@ pub struct Waypoint {
     pub namespace: Arc<str>,
     /// Its own. The trust domain is that of every peer.
     pub identity: Identity,
+    /// Other names of that trust domain.
+    pub aliases: Vec<Arc<str>>,
     pub credentials: Credentials,
     /// Where it takes HBONE. The unspecified address of IPv6 takes IPv4 as well.
     pub listen: SocketAddr,
@@ -26,6 +30,17 @@ pub struct Waypoint {
     pub workloads: Vec<Direct>,
     /// For all of its traffic; those of one service are in [`Served`].
     pub policies: Vec<Policy>,
+}
+
+// === impl Waypoint ===
+
+impl Waypoint {
+    /// What every peer's certificate must say: a name of the trust domain.
+    pub(super) fn trusted_names(&self) -> Value {
+        let matcher =
+            |domain: &Arc<str>| json!({"san_type": "URI", "matcher": {"prefix": format!("spiffe://{domain}/")}});
+        std::iter::once(&self.identity.trust_domain).chain(&self.aliases).map(matcher).collect()
+    }
 }
 
 /// PEM files, read by Envoy when it starts.

@@ -42,14 +42,16 @@ fn principal(world: &World<'_>, text: &str) -> Option<Doubt> {
     let ours = &*world.settings.trust_domain;
     let matcher = StringMatch::parse(text);
     if !matches!(matcher, StringMatch::Exact(_)) {
-        let whole = |(namespace, name): (&str, &str)| format!("{ours}/ns/{namespace}/sa/{name}");
-        return (matcher != StringMatch::Presence && !world.identities().map(whole).any(|p| matcher.matches(&p))).then(
-            || Doubt {
-                code: Code::MatchesNobody,
-                what: format!("`{text}` is like the principal of no workload"),
-                mend: None,
-            },
-        );
+        let whole = |(namespace, name): (&str, &str)| {
+            world.settings.names().any(|ours| matcher.matches(&format!("{ours}/ns/{namespace}/sa/{name}")))
+        };
+        // Who there is in another trust domain is not known here.
+        let somewhere = || matcher == StringMatch::Presence || may_be_federated(world, &matcher);
+        return (!somewhere() && !world.identities().any(whole)).then(|| Doubt {
+            code: Code::MatchesNobody,
+            what: format!("`{text}` is like the principal of no workload"),
+            mend: None,
+        });
     }
     let Ok(identity) = format!("spiffe://{text}").parse::<Identity>() else {
         return Some(Doubt {
@@ -59,7 +61,10 @@ fn principal(world: &World<'_>, text: &str) -> Option<Doubt> {
         });
     };
     let Identity { trust_domain, namespace, service_account } = &identity;
-    if **trust_domain != *ours {
+    if world.settings.federated.contains(trust_domain) {
+        return None;
+    }
+    if !world.settings.names().any(|name| name == trust_domain) {
         let known = account(world, namespace, service_account).is_none();
         return Some(Doubt {
             code: Code::OtherTrustDomain,
@@ -68,6 +73,18 @@ fn principal(world: &World<'_>, text: &str) -> Option<Doubt> {
         });
     }
     account(world, namespace, service_account)
+}
+
+/// A pattern that somebody of a federated trust domain can have.
+fn may_be_federated(world: &World<'_>, matcher: &StringMatch) -> bool {
+    world.settings.federated.iter().any(|domain| {
+        let all = format!("{domain}/");
+        match matcher {
+            StringMatch::Prefix(text) => text.starts_with(&all) || all.starts_with(&**text),
+            StringMatch::Suffix(_) | StringMatch::Presence => true,
+            StringMatch::Exact(_) => false,
+        }
+    })
 }
 
 /// The principal that a text which is none was meant to be: the part behind a scheme, or the

@@ -5,25 +5,28 @@
 
 use std::sync::Arc;
 
-use crate::model::policy::{Group, StringMatch};
+use crate::model::policy::{Group, Match, StringMatch};
 
 use super::Settings;
 
 /// Writes each principal of the own trust domain, or of an alias of it, out for all of these names, in place. A pattern
 /// whose trust domain is not written whole (`*`, `*/sa/cart`, `clus*`) says already which names it is for.
 pub(super) fn expand(groups: &mut [Group], settings: &Settings) {
+    let matches = groups.iter_mut().flat_map(|group| &mut group.clauses).flat_map(|clause| &mut clause.matches);
+    matches.for_each(|m| write_out(m, settings));
+}
+
+/// The same for one match.
+pub(in crate::control) fn write_out(m: &mut Match, settings: &Settings) {
     if settings.trust_domain_aliases.is_empty() {
         return;
     }
-    let names: Vec<_> = std::iter::once(&settings.trust_domain).chain(&settings.trust_domain_aliases).collect();
-    let matches = groups.iter_mut().flat_map(|group| &mut group.clauses).flat_map(|clause| &mut clause.matches);
-    for m in matches {
-        for principals in [&mut m.principals, &mut m.not_principals] {
-            let written = std::mem::take(principals);
-            for principal in written.iter().flat_map(|principal| of_each(principal, &names)) {
-                if !principals.contains(&principal) {
-                    principals.push(principal);
-                }
+    let names: Vec<_> = settings.names().collect();
+    for principals in [&mut m.principals, &mut m.not_principals] {
+        let written = std::mem::take(principals);
+        for principal in written.iter().flat_map(|principal| of_each(principal, &names)) {
+            if !principals.contains(&principal) {
+                principals.push(principal);
             }
         }
     }

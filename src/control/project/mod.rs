@@ -23,6 +23,7 @@ use crate::model::workload::Workload;
 
 use super::index::Index;
 
+pub(in crate::control) use aliases::write_out;
 pub use peer::{CONVERTED_PREFIX, STATIC_STRICT};
 pub use settings::Settings;
 pub use status::{Level, Reason, Status};

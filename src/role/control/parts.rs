@@ -184,6 +184,7 @@ fn projection(settings: &ControlSettings) -> project::Settings {
     project::Settings {
         cluster: settings.cluster.as_str().into(),
         trust_domain: settings.trust_domain.as_str().into(),
+        federated: Vec::new(),
         trust_domain_aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
         network: settings.network.as_str().into(),
         cluster_domain: settings.cluster_domain.as_str().into(),

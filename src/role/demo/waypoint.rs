@@ -144,6 +144,7 @@ fn configured(mesh: &Mesh, directory: &Path) -> Result<Waypoint, WaypointError> 
         name: WAYPOINT.into(),
         namespace: spec.namespace.as_str().into(),
         identity: Identity::new(settings.trust_domain.clone(), spec.namespace.as_str(), spec.service_account.as_str()),
+        aliases: Vec::new(),
         credentials: Credentials {
             key: directory.join("key.pem"),
             chain: directory.join("chain.pem"),

@@ -19,6 +19,8 @@ fn manifests_answer_with_the_settings_that_are_given() {
     let of = |trust_domain: &str, root_namespace: &str| Mesh::Manifests {
         directory: directory.path().to_owned(),
         trust_domain: trust_domain.to_owned(),
+        trust_domain_aliases: Vec::new(),
+        federated: Vec::new(),
         root_namespace: root_namespace.to_owned(),
     };
     let decided = |query: &str, mesh: &Mesh| {
@@ -42,6 +44,8 @@ fn what_cannot_be_asked_is_named() {
     let nowhere = Mesh::Manifests {
         directory: "nowhere/mesh".into(),
         trust_domain: String::new(),
+        trust_domain_aliases: Vec::new(),
+        federated: Vec::new(),
         root_namespace: String::new(),
     };
     let error = format!("{:#}", ask(query, &nowhere).unwrap_err());
@@ -50,4 +54,42 @@ fn what_cannot_be_asked_is_named() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = format!("{:#}", ask(query, &Mesh::Node(gone)).unwrap_err());
     assert!(error.contains(&gone.to_string()) && error.contains("admin-address"), "{error}");
+}
+
+/// The answer is that of a node with the same names: [`crate::tls::Trust`] says there who is let in and who is foreign.
+#[test]
+fn peers_of_other_trust_domains_are_judged_as_the_node_does() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let policy = |name: &str, source: &str| {
+        format!(
+            "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: demo}}\n\
+             spec: {{rules: [{{from: [{{source: {{{source}}}}}]}}]}}\n"
+        )
+    };
+    let text = MESH.split_inclusive("---\n").take(3).collect::<String>();
+    let text = text
+        + &policy("a", "namespaces: [demo]")
+        + &policy("b", "principals: [cluster.local/ns/shop/sa/x, partner.td/ns/y/sa/z]");
+    std::fs::write(directory.path().join("mesh.yaml"), text).unwrap();
+    let mesh = Mesh::Manifests {
+        directory: directory.path().to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        trust_domain_aliases: vec!["old.td".to_owned()],
+        federated: vec!["partner.td".to_owned()],
+        root_namespace: "roots".to_owned(),
+    };
+    for (identity, reason) in [
+        ("cluster.local/ns/demo/sa/any", "allowed"),
+        ("old.td/ns/demo/sa/any", "allowed"),
+        ("old.td/ns/shop/sa/x", "allowed"),
+        ("partner.td/ns/demo/sa/any", "none_allowed"),
+        ("partner.td/ns/y/sa/z", "allowed"),
+        ("stranger.td/ns/demo/sa/any", "tls"),
+    ] {
+        let answer = ask(&format!("identity=spiffe://{identity}&ip=10.9.9.9&to=demo/server:80"), &mesh).unwrap();
+        assert_eq!(answer.report.reason, reason, "{identity}: {}", answer.report.detail);
+        assert_eq!(answer.report.allowed, reason == "allowed");
+        let told = answer.report.detail.contains("the peer is of another mesh (partner.td/ns/demo/sa/any)");
+        assert_eq!(told, identity == "partner.td/ns/demo/sa/any", "{}", answer.report.detail);
+    }
 }

@@ -163,6 +163,7 @@ impl Parts {
                 cluster: settings.cluster.clone(),
                 trust_domain: settings.trust_domain.clone(),
                 trust_domain_aliases: settings.trust_domain_aliases.clone(),
+                federated: settings.trust_bundles.iter().map(|(domain, _)| domain.clone()).collect(),
                 network: settings.network.clone(),
                 cluster_domain: settings.cluster_domain.clone(),
                 root_namespace: settings.root_namespace.clone(),

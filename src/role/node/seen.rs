@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::redirection::Redirection;
 use crate::admin::{Asked, MetricsSite, NoAnswer, Page, Pages, ReadySite, ReadyWords, Site};
-use crate::authz::inquiry::{Flaw, Question, answer};
+use crate::authz::inquiry::{Flaw, Place, Question, answer};
 use crate::control::project::Status;
 use crate::enroll::manager::{PodStatus, State};
 use crate::identity::certs::Certs;
@@ -220,7 +220,8 @@ impl Seen {
         let refused = |status, message| NoAnswer { status, message };
         let question =
             Question::from_query(query).map_err(|error| refused(StatusCode::BAD_REQUEST, error.to_string()))?;
-        let answered = answer(&question, &self.shared.config.network, &self.shared.mesh.view(), SystemTime::now());
+        let place = Place { network: &self.shared.config.network, domains: self.shared.trust.domains() };
+        let answered = answer(&question, place, &self.shared.mesh.view(), SystemTime::now());
         let answered = answered.map_err(|error| {
             let status = match error.flaw {
                 Flaw::Unknown => StatusCode::NOT_FOUND,

@@ -51,6 +51,8 @@ pub fn run(asked: &Lint) -> anyhow::Result<Report> {
     }
     let settings = Settings {
         trust_domain: asked.mesh.trust_domain.as_str().into(),
+        trust_domain_aliases: asked.mesh.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
+        federated: asked.mesh.trust_bundles.iter().map(|(domain, _)| domain.as_str().into()).collect(),
         cluster_domain: asked.mesh.cluster_domain.as_str().into(),
         root_namespace: asked.mesh.root_namespace.as_str().into(),
         ..Settings::default()

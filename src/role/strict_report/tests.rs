@@ -28,6 +28,7 @@ fn page(flows: Vec<Flow>) -> FlowsPage {
         seen: Seen { window_seconds: 86_400, watched_seconds: 60, flows, others: Others::default() },
         mesh: MeshSettings {
             trust_domain_aliases: Vec::new(),
+            federated: Vec::new(),
             manifests: "nowhere".into(),
             cluster: "Kubernetes".into(),
             trust_domain: "cluster.local".into(),
@@ -123,4 +124,22 @@ fn the_page_survives_its_json() {
     let mut forged = page(vec![flow("demo/server", 80, CLIENT)]);
     forged.seen.flows[0].identity = Some("nobody".into());
     judge(forged, None).unwrap_err();
+}
+
+/// What the node enforces of a federated peer and of one by another name of the trust domain is what is reported.
+#[test]
+fn peers_of_other_trust_domains_are_judged_as_the_node_does() {
+    let policy = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ours, namespace: demo}\n\
+                  spec: {action: DENY, rules: [{from: [{source: {notNamespaces: [demo]}}, {source: {principals: [cluster.local/ns/demo/sa/client]}}]}]}\n";
+    let verdict = |identity: &str| {
+        let mut page = page(vec![flow("demo/server", 80, Some(identity))]);
+        page.mesh.trust_domain_aliases = vec!["old.example".to_owned()];
+        page.mesh.federated = vec!["partner.example".to_owned()];
+        let judged = judge(page, Some((objects(TODAY), objects(policy)))).unwrap();
+        matches!(judged.flows[0].tried, Some(Verdict::Refuse { .. }))
+    };
+    assert!(!verdict("spiffe://cluster.local/ns/demo/sa/other"));
+    assert!(!verdict("spiffe://old.example/ns/demo/sa/other"));
+    assert!(verdict("spiffe://old.example/ns/demo/sa/client"), "the principal is meant for every name");
+    assert!(verdict("spiffe://partner.example/ns/demo/sa/other"), "its namespace is another mesh's");
 }

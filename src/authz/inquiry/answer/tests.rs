@@ -57,7 +57,13 @@ fn ask(query: &str) -> Result<Answer, Unanswered> {
             ..Service::default()
         }],
     });
-    answer(&Question::from_query(query).unwrap(), "", &reader.view(), std::time::UNIX_EPOCH)
+    let domains = Domains { aliases: vec!["old.td".into()], federated: vec!["partner.td".into()] };
+    answer(
+        &Question::from_query(query).unwrap(),
+        Place { network: "", domains: &domains },
+        &reader.view(),
+        std::time::UNIX_EPOCH,
+    )
 }
 
 #[test]

@@ -18,6 +18,10 @@ fn questions_as_they_are_written() {
         ("to=demo%2Fserver%3a80&from=demo%2fclient", Caller::Pod(NamespacedName::new("demo", "client"))),
         ("ip=fd00::1&to=demo/server:80", Caller::Address("fd00::1".parse().unwrap())),
         (
+            "identity=spiffe://td/ns/a/sa/b&ip=::1&to=demo/server:80",
+            Caller::Identity { identity: Identity::new("td", "a", "b"), address: "::1".parse().unwrap() },
+        ),
+        (
             "sa=demo/a&to=demo/server:80",
             Caller::ServiceAccount { account: NamespacedName::new("demo", "a"), address: None },
         ),
@@ -45,7 +49,7 @@ fn what_is_no_question_says_what_to_write() {
         ("from=a/b&ip=10.0.0.1&to=a/b:80", "exactly one"),
         ("from=a/b", "nothing is called"),
         ("from=a/b&from=a/b&to=a/b:80", "twice"),
-        ("from=a/b&to=a/b:80&x=1", "\"x\" is neither from, sa, ip nor to"),
+        ("from=a/b&to=a/b:80&x=1", "\"x\" is neither from, sa, identity, ip nor to"),
         ("from&to=a/b:80", "KEY=VALUE"),
         ("from=a/b&&to=a/b:80", "KEY=VALUE"),
         ("from=a%2&to=a/b:80", "%XX"),
@@ -61,6 +65,8 @@ fn what_is_no_question_says_what_to_write() {
         ("from=a/b&to=10.0.0.1:0", "from 1 on"),
         ("from=a/b&to=[fe80::1%251]:80", "not a destination"),
         ("ip=10.0.0&to=a/b:80", "not an address"),
+        ("identity=spiffe://td/ns/a/sa/b&to=a/b:80", "an identity has one"),
+        ("identity=td/ns/a/sa/b&ip=::1&to=a/b:80", "not spiffe://"),
     ] {
         refused(query, part);
     }

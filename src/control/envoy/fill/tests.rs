@@ -56,10 +56,13 @@ fn reference() -> GatewayAddress {
 
 /// The waypoint `demo/waypoint`, for the service web and for the pods inside and outside.
 fn filled(policies: &[String]) -> (Waypoint, Vec<Refused>) {
+    filled_with(policies, &Settings::default())
+}
+
+fn filled_with(policies: &[String], settings: &Settings) -> (Waypoint, Vec<Refused>) {
     let text = format!("{OBJECTS}{}", policies.concat());
     let index = Index::build(manifests::parse(&[("a.yaml".into(), text.into_bytes())]).unwrap());
-    let settings = Settings::default();
-    let mut projection = project(&index, &settings);
+    let mut projection = project(&index, settings);
     projection.services.iter_mut().find(|service| &*service.name == "web").unwrap().waypoint = Some(reference());
     for workload in projection.workloads.iter_mut().filter(|workload| &*workload.name != "unready") {
         workload.waypoint = Some(reference());
@@ -68,6 +71,7 @@ fn filled(policies: &[String]) -> (Waypoint, Vec<Refused>) {
         name: "waypoint".into(),
         namespace: "demo".into(),
         identity: Identity::new("cluster.local", "demo", "waypoint"),
+        aliases: Vec::new(),
         credentials: Credentials { key: PathBuf::new(), chain: PathBuf::new(), root: PathBuf::new() },
         listen: "[::]:15008".parse().unwrap(),
         admin: "127.0.0.1:15000".parse().unwrap(),
@@ -76,7 +80,7 @@ fn filled(policies: &[String]) -> (Waypoint, Vec<Refused>) {
         workloads: Vec::new(),
         policies: Vec::new(),
     };
-    fill(shell, &[reference()], &index, &settings, &projection)
+    fill(shell, &[reference()], &index, settings, &projection)
 }
 
 #[test]
@@ -131,4 +135,26 @@ fn policies_go_where_their_targets_are() {
     assert_eq!(waypoint.services[0].policies[2].rules, [], "it allows nothing");
     let [Refused { key, problems }] = &refused[..] else { panic!("{refused:?}") };
     assert_eq!((key.to_string().as_str(), problems[0].path.as_str()), ("demo/unknown", "spec.rules[0].when[0].key"));
+}
+
+/// As a node does it: a principal of one name of the trust domain is meant for all, and so is the identity of an endpoint.
+#[test]
+fn a_waypoint_knows_every_name_of_the_trust_domain() {
+    const WEB: &str = "{kind: Service, name: web}";
+    let settings = Settings { trust_domain_aliases: vec!["old.example".into()], ..Settings::default() };
+    let rules = "rules: [{from: [{source: {principals: [old.example/ns/a/sa/b]}}], \
+                 when: [{key: source.principal, notValues: [cluster.local/ns/a/sa/c]}]}]";
+    let (waypoint, refused) = filled_with(&[policy("p", "demo", WEB, rules)], &settings);
+    assert_eq!((refused, waypoint.aliases.len()), (Vec::new(), 1));
+    let all = |name: &str| ["cluster.local", "old.example"].map(|td| format!("{td}/ns/a/sa/{name}"));
+    let rule = &waypoint.services[0].policies[0].rules[0];
+    let text = format!("{rule:?}");
+    for name in all("b").iter().chain(&all("c")) {
+        assert!(text.contains(name), "{name}: {text}");
+    }
+    assert_eq!((rule.from[0].principals.len(), rule.when.len()), (2, 1));
+    let inside = ["cluster.local", "old.example"].map(|td| Identity::new(td, "demo", "inside"));
+    assert_eq!(waypoint.services[0].ports[0].endpoints[0].identities, inside);
+    let names = waypoint.trusted_names().to_string();
+    assert!(names.contains("spiffe://cluster.local/") && names.contains("spiffe://old.example/"), "{names}");
 }

@@ -139,7 +139,8 @@ impl Reader<'_> {
         if declared {
             self.report(&address, traffic, statuses);
         }
-        let mut identities: Vec<_> = self.pods.iter().map(|pod| identity(pod, self.settings)).collect();
+        let own = self.pods.iter().map(|pod| identity(pod, self.settings));
+        let mut identities: Vec<_> = own.flat_map(|own| self.settings.every_name_of(own)).collect();
         identities.sort();
         identities.dedup();
         Waypoint { key: self.key.clone(), address, traffic, admission, identities, inbound, native, declared }

@@ -109,6 +109,7 @@ fn projection(settings: &NodeSettings) -> project::Settings {
     project::Settings {
         cluster: settings.cluster.as_str().into(),
         trust_domain: settings.trust_domain.as_str().into(),
+        federated: settings.trust_bundles.iter().map(|(domain, _)| domain.as_str().into()).collect(),
         trust_domain_aliases: settings.trust_domain_aliases.iter().map(|alias| alias.as_str().into()).collect(),
         network: settings.network.as_str().into(),
         cluster_domain: settings.cluster_domain.as_str().into(),

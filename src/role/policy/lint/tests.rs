@@ -29,6 +29,8 @@ fn policy(rules: &str) -> String {
 fn asked(directory: &Path) -> Lint {
     let mesh = MeshSettings {
         trust_domain: "cluster.local".to_owned(),
+        trust_domain_aliases: Vec::new(),
+        trust_bundles: Vec::new(),
         cluster_domain: "cluster.local".to_owned(),
         root_namespace: "istio-system".to_owned(),
     };
@@ -97,8 +99,45 @@ fn the_settings_of_the_mesh_count() {
     assert!(run(&lint).unwrap().text.contains("other-trust-domain"));
     lint.mesh.trust_domain = "td.example".to_owned();
     assert!(run(&lint).unwrap().text.contains("0 errors, 0 warnings, 0 notes"));
+    lint.mesh.trust_domain = "cluster.local".to_owned();
+    lint.mesh.trust_domain_aliases = vec!["td.example".to_owned()];
+    assert!(run(&lint).unwrap().text.contains("0 errors, 0 warnings, 0 notes"));
+    lint.mesh.trust_domain_aliases.clear();
+    lint.mesh.trust_bundles = vec![("td.example".to_owned(), "nowhere.pem".into())];
+    assert!(run(&lint).unwrap().text.contains("0 errors, 0 warnings, 0 notes"));
     lint.mesh.root_namespace = "shop".to_owned();
     assert!(run(&lint).unwrap().text.contains("whole-mesh"));
+}
+
+/// Names are compared with the accounts there are under every name of the trust domain; who lives in another one is not
+/// known here, so nothing is said of its patterns.
+#[test]
+fn principals_of_other_names_are_looked_up() {
+    let found = |principal: &str, aliases: &[&str], federated: &[&str]| {
+        let rules = format!("[{{from: [{{source: {{principals: ['{principal}']}}}}]}}]");
+        let directory = directory(&[("a.yaml", NAMESPACE), ("b.yaml", POD), ("c.yaml", &policy(&rules))]);
+        let mut lint = Lint { output: Output::Json, ..asked(directory.path()) };
+        lint.mesh.trust_domain_aliases = aliases.iter().map(|name| (*name).to_owned()).collect();
+        lint.mesh.trust_bundles = federated.iter().map(|name| ((*name).to_owned(), "r.pem".into())).collect();
+        let json: serde_json::Value = serde_json::from_str(&run(&lint).unwrap().text).unwrap();
+        let codes =
+            json["findings"].as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned());
+        codes.collect::<Vec<_>>().join(" ")
+    };
+    for (principal, aliases, federated, codes) in [
+        ("old.example/ns/shop/sa/till", &["old.example"][..], &[][..], ""),
+        ("old.example/ns/shop/sa/tlil", &["old.example"], &[], "unknown-account"),
+        ("old.example/ns/shop/*", &["old.example"], &[], ""),
+        ("old.example/ns/shop/*", &[], &[], "matches-nobody"),
+        ("partner.example/ns/any/sa/body", &[], &["partner.example"], ""),
+        ("partner.example/*", &[], &["partner.example"], ""),
+        ("part*", &[], &["partner.example"], ""),
+        ("*/sa/body", &[], &["partner.example"], ""),
+        ("*/sa/body", &[], &[], "matches-nobody"),
+        ("partnership*", &[], &["partner.example"], "matches-nobody"),
+    ] {
+        assert_eq!(found(principal, aliases, federated), codes, "{principal} {aliases:?} {federated:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::super::Projection;
+use super::super::super::{Projection, Settings, bypassable, project};
 use super::super::tests::{USE, facts, gateway, instance, namespace, pod, projected, says, service, waypoint};
 use crate::authz::{Request, evaluate};
+use crate::control::index::Index;
 use crate::mesh::{self, State};
 use crate::model::spiffe::Identity;
 
@@ -200,4 +201,19 @@ fn policies_are_named_after_their_waypoints() {
     assert_eq!(keys, ["d/culvert_enforce_waypoint_d_wp", "istio-system/culvert_enforce_waypoint_none"]);
     says(&projection, "Pod", "nobody but d/wp may connect to its 1 workloads");
     says(&projection, "Pod", "nobody may connect to 1 of its 1 workloads: no waypoint with a pod is bound to them");
+}
+
+/// A waypoint is itself under every name of the trust domain, and nobody is taken for one that can be gone round.
+#[test]
+fn a_waypoint_has_every_name_of_the_trust_domain() {
+    let text = waypoint("wp", 9, "") + &service("s", &format!("{USE}, {ENFORCE}")) + &pod("a", 1, "app: s");
+    let objects = crate::control::manifests::parse(&[("a.yaml".into(), text.into_bytes())]).unwrap();
+    let settings = Settings { trust_domain_aliases: vec!["old.example".into()], ..Settings::default() };
+    let projection = project(&Index::build(objects), &settings);
+    let [binding] = &projection.bindings[..] else { panic!("{:?}", projection.bindings) };
+    assert_eq!(binding.identities, ["cluster.local", "old.example"].map(|td| Identity::new(td, "d", "wp")));
+    assert_eq!(bypassable(&projection), []);
+    let policy = projection.policies.iter().find(|policy| policy.key.name.contains("_wp")).unwrap();
+    let names = &policy.groups[0].clauses[0].matches[0].not_principals;
+    assert_eq!(names.len(), 2, "{names:?}");
 }
