@@ -104,6 +104,10 @@ impl Departed {
         self.newest_last.retain(|left| stands(&left.key, &left.addresses));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.newest_last.is_empty()
+    }
+
     /// What the predecessors of this pod had; not what it had itself.
     pub fn before(&self, key: &NamespacedName, uid: &str) -> Vec<IpAddr> {
         let before = self.newest_last.iter().filter(|left| left.key == *key && *left.uid != *uid);

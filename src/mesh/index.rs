@@ -4,8 +4,8 @@
 //! neighbours. An index that is cloned shares its shards with the one that it was cloned from.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ pub(super) struct Index<K: Keys> {
     count: usize,
 }
 
-type Shard<R> = Arc<[Slot<R>]>;
+pub(super) type Shard<R> = Arc<[Slot<R>]>;
 
-struct Slot<R> {
+pub(super) struct Slot<R> {
     /// The lower half of the key's hash. Slots are in its order.
     hash: u32,
     number: u32,
@@ -99,6 +99,29 @@ impl<K: Keys> Index<K> {
         for (shard, edit) in edits {
             shards[shard] = edit.of::<K>(&shards[shard]);
         }
+    }
+
+    /// What went and what came since `old`, which this was changed from in any number of steps. Costs a comparison a shard,
+    /// and the shards that are not shared any more.
+    pub(super) fn since<'a>(&'a self, old: &'a Self) -> (Vec<&'a Arc<K::Record>>, Vec<&'a Arc<K::Record>>) {
+        let (mut gone, mut came) = (Vec::new(), Vec::new());
+        for (new, old) in self.unshared(old) {
+            let set =
+                |shard: &[Slot<K::Record>]| shard.iter().map(|slot| Arc::as_ptr(&slot.record)).collect::<HashSet<_>>();
+            let (was, is) = (set(old), set(new));
+            let not_in = |there: HashSet<_>| move |record: &&Arc<K::Record>| !there.contains(&Arc::as_ptr(record));
+            gone.extend(old.iter().map(|slot| &slot.record).filter(not_in(is)));
+            came.extend(new.iter().map(|slot| &slot.record).filter(not_in(was)));
+        }
+        (gone, came)
+    }
+
+    /// Shards that are not the same as in `old`, each with what it was there.
+    pub(super) fn unshared<'a>(
+        &'a self,
+        old: &'a Self,
+    ) -> impl Iterator<Item = (&'a Shard<K::Record>, &'a Shard<K::Record>)> {
+        self.shards.iter().zip(&*old.shards).filter(|(new, old)| !Arc::ptr_eq(new, old))
     }
 
     /// What the lists take.

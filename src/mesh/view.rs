@@ -136,6 +136,12 @@ impl View {
         self.workloads.all()
     }
 
+    /// The workloads that went and those that came since `old`, an earlier view of this mesh; one that changed is among
+    /// both. It costs what changed and not what there is.
+    pub fn workloads_since<'a>(&'a self, old: &'a Self) -> (Vec<&'a Arc<Held>>, Vec<&'a Arc<Held>>) {
+        self.workloads.since(&old.workloads)
+    }
+
     /// All services, in no order.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
         self.services.all()
@@ -154,6 +160,12 @@ impl View {
     /// All policies as they are judged, in no order.
     pub fn policies_compiled(&self) -> impl ExactSizeIterator<Item = &Arc<Compiled>> {
         self.policies.all()
+    }
+
+    /// How many shards [`Self::workloads_since`] looks through.
+    #[cfg(test)]
+    pub(super) fn workloads_unshared(&self, old: &Self) -> usize {
+        self.workloads.unshared(&old.workloads).count()
     }
 
     /// What finding takes: workloads with their places in services, and services.

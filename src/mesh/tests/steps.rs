@@ -231,3 +231,37 @@ proptest! {
         prop_assert_eq!(answers(&theirs.view()), answers(&reader.view()));
     }
 }
+
+/// What changed between two views is what whoever compares all of both finds, and no more of the mesh is looked at.
+#[test]
+fn what_changed_since_a_view_costs_what_changed() {
+    let workload = |n: usize, node: &str| Workload {
+        uid: format!("c//Pod/a/{n}").into(),
+        name: n.to_string().into(),
+        node: node.into(),
+        ..Workload::default()
+    };
+    let (mut writer, reader) = channel();
+    let empty = reader.view();
+    writer.replace(State { workloads: (0..20_000).map(|n| workload(n, "one")).collect(), ..State::default() });
+    let first = reader.view();
+    let (gone, came) = first.workloads_since(&empty);
+    assert_eq!((gone.len(), came.len()), (0, 20_000));
+    writer.apply(Changes {
+        workloads: vec![workload(7, "two")],
+        removed: vec![Removed::Workload("c//Pod/a/8".into())],
+        ..Changes::default()
+    });
+    writer.apply(Changes { workloads: vec![workload(30_000, "one")], ..Changes::default() });
+    let second = reader.view();
+    let uids = |all: Vec<&Arc<crate::mesh::Held>>| {
+        let mut uids: Vec<_> = all.into_iter().map(|held| held.uid.to_string()).collect();
+        uids.sort();
+        uids
+    };
+    let (gone, came) = second.workloads_since(&first);
+    assert_eq!(uids(gone), ["c//Pod/a/7", "c//Pod/a/8"]);
+    assert_eq!(uids(came), ["c//Pod/a/30000", "c//Pod/a/7"]);
+    assert_eq!(second.workloads_since(&second), (vec![], vec![]));
+    assert!(second.workloads_unshared(&first) <= 3, "shards that are looked through");
+}

@@ -1,6 +1,7 @@
 //! Announced pods against what the mesh knows of them: addresses, trust domain, and whose namespace it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::enroll::pairing::{Departed, Evidence, Pairing, own, pairing};
-use crate::mesh::{self, View};
+use crate::mesh::{self, Held, View};
 use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
 use crate::proxy::pod::PodProxy;
@@ -33,15 +34,20 @@ pub(super) struct Place {
 pub(super) struct Pairs {
     mesh: mesh::Reader,
     place: Place,
-    /// The records of one version of the mesh.
-    records: Mutex<(u64, Arc<Records>)>,
+    known: Mutex<Known>,
     departed: Mutex<Departed>,
     /// Enrolled pods that have to be looked at now, by uid.
     suspects: Mutex<BTreeSet<Arc<str>>>,
     suspected: Notify,
 }
 
-type Records = HashMap<NamespacedName, Record>;
+/// The records of this node's pods in one view of the mesh.
+#[derive(Default)]
+struct Known {
+    /// By UID, of each name.
+    records: HashMap<NamespacedName, BTreeMap<Arc<str>, Arc<Held>>>,
+    view: Arc<View>,
+}
 
 /// What is known of a pod at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,28 +58,51 @@ pub(super) struct Judged {
     pub(super) record: Record,
 }
 
-/// A pass over a large mesh takes a millisecond or two; a stream of changes must not cost more than some of them a second.
+/// A look at what changed takes some microseconds and what is enrolled here, but a stream of changes is looked at some times
+/// a second only.
 const SPACING: Duration = Duration::from_millis(250);
 
 // === impl Place ===
 
 impl Place {
-    /// The records of this node's pods. Node names are unique in a cluster only.
-    fn records(&self, view: &View) -> Records {
-        let mut records = Records::new();
-        let is_here = |w: &&Arc<mesh::Held>| {
-            *w.node == *self.node
-                && (self.cluster.is_empty() || w.cluster.is_empty() || w.cluster == self.cluster)
-                && !w.host_network
-                && w.uid.contains("/Pod/")
-        };
-        for workload in view.workloads().filter(is_here) {
-            let key = NamespacedName::new(Arc::clone(&workload.namespace), Arc::clone(&workload.name));
-            let record = records.entry(key).or_default();
+    /// Whether it is the record of a pod of this node. Node names are unique in a cluster only.
+    fn is_here(&self, w: &Held) -> bool {
+        *w.node == *self.node
+            && (self.cluster.is_empty() || w.cluster.is_empty() || w.cluster == self.cluster)
+            && !w.host_network
+            && w.uid.contains("/Pod/")
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Takes a newer view, at the cost of what changed since the last one.
+    fn take(&mut self, view: Arc<View>, place: &Place) {
+        let key = |w: &Held| NamespacedName::new(Arc::clone(&w.namespace), Arc::clone(&w.name));
+        let (gone, came) = view.workloads_since(&self.view);
+        for workload in gone.into_iter().filter(|w| place.is_here(w)) {
+            if let Entry::Occupied(mut named) = self.records.entry(key(workload)) {
+                named.get_mut().remove(&workload.uid);
+                if named.get().is_empty() {
+                    named.remove();
+                }
+            }
+        }
+        for workload in came.into_iter().filter(|w| place.is_here(w)) {
+            self.records.entry(key(workload)).or_default().insert(Arc::clone(&workload.uid), Arc::clone(workload));
+        }
+        self.view = view;
+    }
+
+    /// What is said of a pod.
+    fn record(&self, pod: &NamespacedName) -> Record {
+        let mut record = Record::default();
+        for workload in self.records.get(pod).into_iter().flat_map(BTreeMap::values) {
             record.addresses.extend(workload.addresses.iter().map(IpAddr::to_canonical));
             record.trust_domain = Arc::clone(&workload.trust_domain);
         }
-        records
+        record
     }
 }
 
@@ -84,7 +113,7 @@ impl Pairs {
         Self {
             mesh,
             place,
-            records: Mutex::default(),
+            known: Mutex::default(),
             departed: Mutex::default(),
             suspects: Mutex::default(),
             suspected: Notify::new(),
@@ -93,7 +122,7 @@ impl Pairs {
 
     /// Judges a pod in whose namespace all of `inside` are. `proven_by` is the record that proved it since it was enrolled.
     pub(super) fn judge(&self, pod: &Pod, inside: &[IpAddr], proven_by: &[IpAddr]) -> Judged {
-        let record = self.records().get(&pod.key).cloned().unwrap_or_default();
+        let record = self.look().record(&pod.key);
         let addresses = own(inside);
         let departed = lock(&self.departed).before(&pod.key, &pod.uid);
         let recorded = &record.addresses;
@@ -122,7 +151,14 @@ impl Pairs {
     pub(super) async fn watch(&self, local: &LocalPods, stop: CancellationToken) {
         let mut changes = self.mesh.changes();
         loop {
-            let suspects: Vec<_> = local.all().iter().filter_map(|proxy| self.suspect(proxy)).collect();
+            let enrolled = local.all();
+            let suspects: Vec<_> = enrolled.iter().filter_map(|proxy| self.suspect(proxy)).collect();
+            if enrolled.iter().any(|proxy| proxy.pod().is_announced()) || !lock(&self.departed).is_empty() {
+                drop(self.look());
+            } else {
+                // An old view keeps what has gone since in memory.
+                *lock(&self.known) = Known::default();
+            }
             if !suspects.is_empty() {
                 lock(&self.suspects).extend(suspects);
                 self.suspected.notify_one();
@@ -148,17 +184,19 @@ impl Pairs {
         (pairing == Pairing::Foreign || is_other).then(|| Arc::clone(&pod.uid))
     }
 
-    fn records(&self) -> Arc<Records> {
+    /// What the mesh says now.
+    fn look(&self) -> MutexGuard<'_, Known> {
+        let mut known = lock(&self.known);
         let view = self.mesh.view();
-        let mut records = lock(&self.records);
-        if records.0 != view.version() {
-            *records = (view.version(), Arc::new(self.place.records(&view)));
+        if view.version() != known.view.version() {
+            known.take(view, &self.place);
             let stands = |key: &NamespacedName, addresses: &[IpAddr]| {
-                records.1.get(key).is_some_and(|record| record.addresses.iter().all(|ip| addresses.contains(ip)))
+                let recorded = known.record(key).addresses;
+                !recorded.is_empty() && recorded.iter().all(|ip| addresses.contains(ip))
             };
             lock(&self.departed).forget_unless(stands);
         }
-        Arc::clone(&records.1)
+        known
     }
 }
 

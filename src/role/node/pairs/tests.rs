@@ -70,6 +70,33 @@ fn only_the_record_of_this_nodes_pod_speaks_of_it() {
     assert!(is_other(&judged.record, "cluster.local") && !is_other(&judged.record, "mesh.example"));
 }
 
+/// However the mesh came to be as it is, what is known of the node's pods is what a look at all of it finds.
+#[test]
+fn many_small_changes_lead_to_what_there_is() {
+    let place = || Place { node: "a".into(), cluster: "c".into() };
+    let (mut writer, reader) = channel();
+    let pairs = Pairs::new(reader.clone(), place());
+    let named = |n: u8, node: &str, address: u8| Workload {
+        name: format!("cart-{}", n % 4).into(),
+        ..workload(&format!("c//Pod/shop/cart-{}", n % 4), node, "c", &format!("10.0.0.{address}"))
+    };
+    let strangers = (0..2000).map(|n| workload(&format!("c//Pod/far/w{n}"), "b", "c", "10.1.0.1"));
+    writer.replace(State { workloads: strangers.collect(), ..State::default() });
+    for step in 0..60_u8 {
+        let node = if step % 3 == 0 { "b" } else { "a" };
+        let gone = mesh::Removed::Workload(format!("c//Pod/shop/cart-{}", step % 5).into());
+        let workloads = if step % 2 == 0 { vec![named(step, node, step)] } else { Vec::new() };
+        writer.apply(mesh::Changes { workloads, removed: vec![gone], ..mesh::Changes::default() });
+        // Now and then several changes are looked at together.
+        if step % 4 != 1 {
+            let anew = Pairs::new(reader.clone(), place());
+            let (known, anew) = (pairs.look(), anew.look());
+            assert_eq!(known.records, anew.records, "{step}");
+            assert!(known.records.len() <= 4);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_suspicion_is_not_lost_by_whoever_gives_up_waiting() {
     let (_writer, reader) = channel();
