@@ -14,8 +14,8 @@ use super::recent::Recent;
 use super::share::Share;
 use super::sought::{Demand, Silence, Sought, Unanswered};
 
-/// How long "there is nothing" is believed without asking again. A workload that comes to such an address is called past
-/// the mesh for as long, unless the mesh learns of it otherwise.
+/// How long "there is nothing" is believed without asking again. A control plane that pushes by address tells at once of what
+/// comes there; where it does not, a workload that comes to such an address is called past the mesh for as long.
 const FRESH: Duration = Duration::from_secs(30);
 /// Answers that are remembered: a few hundred bytes each.
 const ANSWERS: usize = 4096;

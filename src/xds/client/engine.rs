@@ -164,7 +164,7 @@ impl<S: Sink> Engine<S> {
         match self.protocol.demand(&key, deadline, ticket) {
             Asked::Held(ticket) => tell(ticket, Ok(Answer::Found)),
             Asked::TooMany(ticket) => tell(ticket, Err(DemandError::TooMany)),
-            Asked::Waits(request) => self.traces.outbox.extend(request.map(|request| *request)),
+            Asked::Waits(requests) => self.traces.outbox.extend(requests),
         }
     }
 

@@ -9,6 +9,7 @@
 //! | `intake`, `envelope`, `requests` | one response, resource by resource; requests of bounded size |
 //! | `held`, `version`, `sharing` | the names and versions that are held; one copy of each text. Pure |
 //! | `demand`, `ask` | waiting for one resource, and the handle that others wait with |
+//! | `absent` | what is not there and stays asked for. Pure |
 //! | `backoff`, `complaints` | when to connect again, what to complain of and how often. Pure |
 //! | `driver`, `engine`, `stream` | the task: connects, feeds the machine, hands updates to the [`Sink`] |
 //! | `status`, `observe` | what others see of it: readiness, age, counters |
@@ -17,6 +18,7 @@
 //! A resource is known by its name alone, and the name must be the one inside it. What was accepted is replaced only
 //! by what is accepted; what is refused changes nothing and is told to the control plane by name.
 
+mod absent;
 mod ask;
 mod backoff;
 mod complaints;

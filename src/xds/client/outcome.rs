@@ -34,8 +34,8 @@ pub(super) enum Asked<T> {
     /// It is held.
     Held(T),
     TooMany(T),
-    /// The ticket is kept; a request goes out if this is the first for its key and there is a stream.
-    Waits(Option<Box<Request>>),
+    /// The ticket is kept; requests go out if this is the first for its key and there is a stream.
+    Waits(Vec<Request>),
 }
 
 /// A change of what is held, for whoever keeps it. Without a value it is a removal.

@@ -16,6 +16,7 @@ use crate::proto::google::Status;
 use crate::runtime::rate::Rate;
 use crate::xds::convert::{Decoded, Fault, Refused};
 
+use super::absent::Absent;
 use super::complaints::Complaints;
 use super::demand::{Answer, Book, Key};
 use super::envelope::Envelope;
@@ -59,6 +60,7 @@ pub(super) struct Protocol<T> {
     /// Answers to refused responses that wait for the budget: by kind, and last that of unknown types.
     delayed: [Option<(Instant, Request)>; 3],
     let_go: VecDeque<Arc<str>>,
+    absent: Absent,
 }
 
 /// One type on this stream.
@@ -101,6 +103,7 @@ impl<T> Protocol<T> {
             refusals: Rate::new(REFUSALS.0, REFUSALS.1),
             delayed: [None, None, None],
             let_go: VecDeque::new(),
+            absent: Absent::default(),
         }
     }
 
@@ -130,7 +133,7 @@ impl<T> Protocol<T> {
                 ..of(kind)
             });
             if one_by_one {
-                requests.extend(subscribe(left.iter().chain(self.book.keys())));
+                requests.extend(subscribe(left.iter().chain(self.book.keys()).chain(self.absent.iter())));
             } else {
                 self.types[kind.index()].unconfirmed = left.into_iter().collect();
             }
@@ -209,7 +212,8 @@ impl<T> Protocol<T> {
                 self.types[kind.index()].unconfirmed.remove(&**name);
                 self.remove(kind, name, &mut taken.update, keep);
                 if self.answer(kind, name, Answer::Missing, &mut taken.answers) && self.on_demand {
-                    given_up.push(Arc::from(&**name));
+                    // It may appear, and then whoever called it wants to know. The oldest must not pile up at the server.
+                    given_up.extend(self.absent.put(Arc::from(&**name)));
                 }
             }
             // What went and came again in one response is there.
@@ -237,10 +241,14 @@ impl<T> Protocol<T> {
         }
         match self.book.add(key, deadline, ticket) {
             Err(ticket) => Asked::TooMany(ticket),
-            Ok(first) if first && self.connected => {
-                Asked::Waits(subscribe(std::iter::once(&key.shared())).into_iter().next().map(Box::new))
+            Ok(first) => {
+                // A server may not answer a name twice: it is left, and then asked for again.
+                let again = first && self.absent.remove(key.as_str()) && self.connected;
+                let leave = || Request { resource_names_unsubscribe: vec![key.to_string()], ..of(Kind::Address) };
+                let name = key.shared();
+                let ask = (first && self.connected).then(|| subscribe(std::iter::once(&name)));
+                Asked::Waits(again.then(leave).into_iter().chain(ask.into_iter().flatten()).collect())
             }
-            Ok(_) => Asked::Waits(None),
         }
     }
 
@@ -291,8 +299,9 @@ impl<T> Protocol<T> {
             intake.taken.left_out.add(format_args!("{}: {left_out}", name.escape_debug()));
         }
         self.types[kind.index()].unconfirmed.remove(&*name);
-        if !self.book.is_empty() {
+        if !self.book.is_empty() || !self.absent.is_empty() {
             for key in std::iter::once(&name).chain(&aliases).chain(&thing.addresses()) {
+                self.absent.remove(key);
                 self.answer(kind, key, Answer::Found, &mut intake.taken.answers);
             }
         }

@@ -188,12 +188,12 @@ fn who_waits_is_answered_by_name_alias_address_or_removal() {
     let late = now + Duration::from_secs(9);
     let mut client = client(true);
     // Before there is a stream, nothing is sent; the stream asks.
-    assert_eq!(client.demand(&key("uid-1"), late, 1), Asked::Waits(None));
+    assert_eq!(client.demand(&key("uid-1"), late, 1), Asked::Waits(vec![]));
     let requests = client.open();
     assert_eq!(requests[1].resource_names_subscribe, ["uid-1"], "behind the first request of its type");
     assert!(requests[1].node.is_none() && requests[1].type_url == ADDRESS.url());
     let asked = |client: &mut Client, text: &str, ticket| match client.demand(&key(text), late, ticket) {
-        Asked::Waits(request) => request.map(|request| request.resource_names_subscribe.concat()),
+        Asked::Waits(requests) => requests.first().map(|request| request.resource_names_subscribe.concat()),
         other => panic!("{other:?}"),
     };
     assert_eq!(asked(&mut client, "uid-1", 2), None, "asked for once");
@@ -213,12 +213,48 @@ fn who_waits_is_answered_by_name_alias_address_or_removal() {
     // What is held needs no question.
     assert_eq!(client.demand(&key("uid-1"), late, 8), Asked::Held(8));
     assert_eq!(client.demand(&key("shop/web"), late, 9), Asked::Held(9));
-    // What is missing is given up, so that it does not pile up at the server.
-    assert_eq!(taken.requests[1].resource_names_unsubscribe, ["gone"]);
-    // When it comes all the same it is held, and so its changes are wanted.
-    let taken =
-        take(&mut client, now, &response(ADDRESS, "m", vec![of_workload(&workload("gone", "10.0.0.3"), "1")], &[]));
-    assert_eq!(taken.requests[1].resource_names_subscribe, ["gone"]);
+    assert_eq!(taken.requests.len(), 1, "what is missing stays asked for");
+}
+
+/// A control plane pushes what a client is subscribed to. So an address that was nobody's is known when it is somebody's,
+/// with no question.
+#[test]
+fn what_is_not_there_stays_asked_for() {
+    let now = Instant::now();
+    let late = now + Duration::from_secs(9);
+    let mut client = client(true);
+    client.open();
+    let names = |requests: &[Request], of: fn(&Request) -> &Vec<String>| {
+        requests.iter().flat_map(of).cloned().collect::<Vec<_>>()
+    };
+    let left = |requests: &[Request]| names(requests, |request| &request.resource_names_unsubscribe);
+    let asked = |requests: &[Request]| names(requests, |request| &request.resource_names_subscribe);
+    let missing = |client: &mut Client, name: &str, ticket: u32| {
+        let Asked::Waits(requests) = client.demand(&key(name), late, ticket) else { panic!("{name}") };
+        assert_eq!(asked(&requests), [name]);
+        let taken = take(client, now, &response(ADDRESS, name, vec![], &[name]));
+        assert_eq!(taken.answers, [(ticket, Answer::Missing)]);
+        (requests, taken.requests)
+    };
+    assert_eq!(missing(&mut client, "/10.0.0.1", 1).1.len(), 1, "an answer and nothing else");
+    // Asked again it is left first: the server has answered it already.
+    let (requests, _) = missing(&mut client, "/10.0.0.1", 2);
+    assert_eq!((requests.len(), left(&requests[..1])), (2, vec!["/10.0.0.1".to_owned()]));
+    // It appears, and nobody waits.
+    let mut found = of_workload(&workload("uid-1", "10.0.0.1"), "1");
+    found.aliases = vec!["/10.0.0.1".into()];
+    let taken = take(&mut client, now, &response(ADDRESS, "a", vec![found], &[]));
+    assert_eq!((taken.update.workloads.len(), taken.requests.len()), (1, 1));
+    assert!(client.absent.is_empty());
+    // A new stream asks for what was not there on the old one, and is told the same.
+    missing(&mut client, "/10.0.0.2", 3);
+    client.closed();
+    assert_eq!(asked(&client.open()), ["*", "/10.0.0.2"]);
+    take(&mut client, now, &response(ADDRESS, "b", vec![], &["/10.0.0.2"]));
+    assert_eq!(client.absent.iter().map(|name| &**name).collect::<Vec<_>>(), ["/10.0.0.2"]);
+    // They do not pile up: the oldest is left.
+    let given_up = (0..Absent::MOST).map(|n| left(&missing(&mut client, &format!("other-{n}"), 4).1));
+    assert_eq!(given_up.flatten().collect::<Vec<_>>(), ["/10.0.0.2"]);
 }
 
 #[test]
@@ -236,6 +272,10 @@ fn nobody_waits_longer_than_his_deadline() {
     let tick = client.tick(now + Duration::from_secs(2), &mut |_| {});
     assert_eq!(tick.expired, [2]);
     assert_eq!(tick.requests[0].resource_names_unsubscribe, ["a"]);
+    // When it comes all the same it is held, and so its changes are wanted.
+    let late = response(ADDRESS, "m", vec![of_workload(&workload("a", "10.0.0.3"), "1")], &[]);
+    assert_eq!(take(&mut client, now, &late).requests[1].resource_names_subscribe, ["a"]);
+    take(&mut client, now, &response(ADDRESS, "o", vec![], &["a"]));
     assert!(!client.open().iter().any(|request| request.resource_names_subscribe == ["a"]));
 }
 

@@ -78,7 +78,6 @@ async fn a_removal_is_an_answer_and_silence_is_none() {
             }
             stream.send(response(ADDRESS, "1", vec![broken(ADDRESS, "bad")], &["gone"])).await;
             assert!(stream.request().await.error_detail.is_some());
-            assert_eq!(stream.request().await.resource_names_unsubscribe, ["gone"]);
             let began = Instant::now();
             assert_eq!(stream.request().await.resource_names_unsubscribe, ["silent"]);
             assert_eq!(began.elapsed(), LIMIT);
@@ -138,4 +137,29 @@ async fn without_a_control_plane_it_ends_in_time() {
     .await;
     assert_eq!(late.demand(Key::uid("a").unwrap(), LIMIT).await, Err(super::super::super::DemandError::Ended));
     assert!(scene(false, None).client.demander().is_none());
+}
+
+/// "There is nothing" ends with the push: whoever calls the address next finds it in the mesh.
+#[tokio::test(start_paused = true)]
+async fn what_appears_after_the_answer_is_there_at_once() {
+    let Scene { client, mesh, mut streams, .. } = scene(true, None);
+    let demander = client.demander().unwrap();
+    play(client, async {
+        let mut stream = greet_empty(&mut streams).await;
+        replies(&mut stream, &["a0", "p0"]).await;
+        let key = Key::address("net", "10.0.0.1".parse().unwrap()).unwrap();
+        let server = async {
+            assert_eq!(stream.request().await.resource_names_subscribe, ["net/10.0.0.1"]);
+            stream.send(response(ADDRESS, "1", vec![], &["net/10.0.0.1"])).await;
+            replies(&mut stream, &["1"]).await;
+        };
+        let (answer, ()) = tokio::join!(demander.demand(key, LIMIT), server);
+        assert_eq!((answer, mesh.names().len()), (Ok(Answer::Missing), 0));
+        let mut found = of_workload(&workload("uid-1", "10.0.0.1"), "1");
+        found.aliases = vec!["net/10.0.0.1".into()];
+        stream.send(response(ADDRESS, "2", vec![found], &[])).await;
+        replies(&mut stream, &["2"]).await;
+        assert_eq!(mesh.names(), ["uid-1"]);
+    })
+    .await;
 }

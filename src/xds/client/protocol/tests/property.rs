@@ -118,7 +118,7 @@ proptest! {
             let held = client.held(Kind::Address) + client.held(Kind::Authorization);
             prop_assert_eq!(held, world.names().len());
             prop_assert_eq!(held, kept.len());
-            prop_assert!(held <= sent && client.let_go.len() <= LET_GO);
+            prop_assert!(held <= sent && client.let_go.len() <= LET_GO && client.absent.iter().count() <= Absent::MOST);
         }
     }
 }
