@@ -46,7 +46,8 @@ pub struct OwnPod {
     pub name: Option<String>,
     pub namespace: Option<String>,
     pub service_account: Option<String>,
-    pub address: Option<IpAddr>,
+    /// The first is the one that the control plane knows it by.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Probes of silent TCP connections, and when they are given up.

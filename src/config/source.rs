@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::drop_in::OwnPod;
 use super::node::NodeSettings;
@@ -174,7 +174,12 @@ impl NodeSettings {
         let name = own.name.clone().unwrap_or_else(|| format!("culvert-{}", self.node));
         let namespace = own.namespace.clone().unwrap_or_else(|| self.root_namespace.clone());
         // ztunnel's own word for "unknown".
-        let address = own.address.map_or_else(|| "1.1.1.1".to_owned(), |address| address.to_string());
+        let address = own.addresses.first().map_or_else(|| "1.1.1.1".to_owned(), ToString::to_string);
+        // A text and no list: istiod parts it at its commas.
+        let all = match &own.addresses[..] {
+            [] => address.clone(),
+            all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        };
         let id = format!("ztunnel~{address}~{name}.{namespace}~{namespace}.svc.{}", self.cluster_domain);
         let mut metadata = serde_json::Map::new();
         metadata.insert("CLUSTER_ID".into(), self.cluster.clone().into());
@@ -191,7 +196,7 @@ impl NodeSettings {
         metadata.insert("NAME".into(), name.into());
         metadata.insert("NAMESPACE".into(), namespace.into());
         metadata.insert("NODE_NAME".into(), self.node.clone().into());
-        metadata.insert("INSTANCE_IPS".into(), json!(address));
+        metadata.insert("INSTANCE_IPS".into(), all.into());
         XdsNode { id, metadata }
     }
 }

@@ -282,15 +282,17 @@ impl Reading<'_> {
 
     fn own(&self) -> Result<OwnPod, ZtunnelError> {
         let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
-        let address = match text("INSTANCE_IP") {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| bad("INSTANCE_IP", &text, "an IP address"))?),
-        };
+        // Of a pod of two families the downward API joins both by a comma (`status.podIPs`).
+        let told = text("INSTANCE_IP").unwrap_or_default();
+        let each = told.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let addresses = each.map(str::parse).collect::<Result<_, _>>();
+        let addresses =
+            addresses.map_err(|_| bad("INSTANCE_IP", &told, "an IP address, or several joined by commas"))?;
         Ok(OwnPod {
             name: text("POD_NAME"),
             namespace: text("POD_NAMESPACE"),
             service_account: text("SERVICE_ACCOUNT"),
-            address,
+            addresses,
         })
     }
 

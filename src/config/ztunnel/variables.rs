@@ -77,7 +77,7 @@ pub const ALL: &[Variable] = &[
     heard(
         "INSTANCE_IP",
         "",
-        "this pod's address, in what the control plane is told, and where peers reach this process",
+        "this pod's address, or several joined by commas, in what the control plane is told, and where peers reach this process",
     ),
     heard(
         "IPV6_ENABLED",

@@ -347,3 +347,20 @@ fn the_table_is_sound() {
     }
     assert!(variables::find("RUST_LOG").is_some() && variables::find("PATH").is_none());
 }
+
+/// Who the control plane is told we are: the id has one address, the metadata all of them as one text, and no variable of
+/// another name says otherwise.
+#[test]
+fn the_addresses_of_the_node_are_one_text() {
+    let check = |pairs: &[(&str, &str)], id: &str, all: &str| {
+        let node = settings(pairs).xds_node();
+        assert_eq!(node.id.split('~').nth(1), Some(id), "{pairs:?}");
+        assert_eq!(node.metadata["INSTANCE_IPS"], Value::from(all), "{pairs:?}");
+    };
+    check(&[("INSTANCE_IP", "10.0.0.9")], "10.0.0.9", "10.0.0.9");
+    check(&[("INSTANCE_IP", "10.0.0.9, fd00::9")], "10.0.0.9", "10.0.0.9,fd00::9");
+    check(&[("INSTANCE_IP", "fd00::9")], "fd00::9", "fd00::9");
+    check(&[("INSTANCE_IP", "10.0.0.9"), ("ISTIO_META_INSTANCE_IPS", "10.9.9.9")], "10.0.0.9", "10.0.0.9");
+    check(&[], "1.1.1.1", "1.1.1.1");
+    check(&[("INSTANCE_IP", "")], "1.1.1.1", "1.1.1.1");
+}
