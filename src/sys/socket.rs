@@ -278,4 +278,19 @@ mod tests {
             (5, Some(seconds(22)))
         );
     }
+
+    /// The namespace's `bindv6only` decides nothing: both families have a listener of their own at one port, and neither
+    /// takes the other's connections.
+    #[tokio::test]
+    async fn a_listener_is_of_one_family() {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+        let six = listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)).unwrap();
+        let port = six.local_addr().unwrap().port();
+        assert!(SockRef::from(&six).only_v6().unwrap());
+        let refused = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let four = listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).unwrap();
+        drop(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+        drop(four);
+    }
 }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::bed::{Bed, Family, PATIENCE, demo, until};
+use crate::bed::{Bed, Family, PATIENCE, demo, sh, until};
 use crate::certificates::{account, authority, credentials};
 use crate::roads::{HBONE, SAME_NODE, takes};
 use crate::{unbelieving, wire};
@@ -307,6 +307,41 @@ fn the_proxys_own_ports_lead_nowhere() {
         for reporter in ["source", "destination"] {
             assert_eq!(bed.metric("node-b", "istio_tcp_sockets_open", &[("reporter", reporter)]).await, 0.0);
         }
+        unharmed(bed).await;
+    });
+}
+
+/// User and system time of a process, s.
+fn processor(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let rest: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Fields 14 and 15 of proc(5), in the kernel's 100 a second.
+    (rest[11].parse::<f64>().unwrap() + rest[12].parse::<f64>().unwrap()) / 100.0
+}
+
+/// accept(2) fails while a connection waits, so whoever tries again at once takes a processor.
+#[test]
+fn a_node_out_of_descriptors_waits_and_goes_on_when_there_are_some() {
+    demo("nofile", async |bed| {
+        bed.start(&[]).await;
+        unharmed(bed).await;
+        let (pid, mark) = (bed.pid_of("node-b").unwrap(), bed.mark("node-b"));
+        let limit = |text: &str| sh(bed.netns("outsider"), &format!("prlimit --pid {pid} --nofile{text}"));
+        let before = limit(" --output SOFT --noheadings --raw");
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        limit(&format!("={}:", open + 4));
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            held.push(wire::connect(bed.netns("outsider"), hbone(bed)).await.unwrap());
+        }
+        bed.says("node-b", mark, "cannot accept: raise the limit of open files of this process").await;
+        let (began, spent) = (Instant::now(), processor(pid));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let share = (processor(pid) - spent) / began.elapsed().as_secs_f64();
+        assert!(share < 0.4, "{share} of a processor");
+        limit(&format!("={}:", before.trim()));
+        drop(held);
+        until("new connections pass", async || bed.get("client", "server").await.is_ok()).await;
         unharmed(bed).await;
     });
 }

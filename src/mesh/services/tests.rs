@@ -1,4 +1,4 @@
-use crate::mesh::{Reader, State, View, channel};
+use crate::mesh::{Changes, Reader, Removed, State, View, channel};
 use crate::model::name::NamespacedName;
 use crate::model::service::{Service, VirtualAddress, Visibility};
 use crate::model::workload::{ServiceMembership, Workload};
@@ -141,4 +141,43 @@ fn endpoints_are_those_that_say_so_once_each_in_order() {
     assert_eq!((of("gone.test").len(), of("none.test").len()), (0, 0));
     assert_eq!(view.workload_named("a", "db.example").map(|w| &*w.uid), Some("w3"));
     assert!(view.workload_named("b", "db.example").is_none() && view.workload_named("a", "").is_none());
+}
+
+/// Two services of one namespace with one address: the first in order answers, and the other when that one goes, however
+/// often either comes again.
+#[test]
+fn a_service_at_anothers_address_is_not_lost() {
+    let (mut writer, reader) = channel();
+    let one = || service("a/one", &["/10.96.0.1", "/10.97.0.0/16"]);
+    let two = || service("a/two", &["/10.96.0.1", "/10.97.0.0/16"]);
+    let gone = |name: &str| Removed::Service(NamespacedName::new("a", format!("{name}.test")));
+    let found = || {
+        let view = reader.view();
+        ["10.96.0.1", "10.97.5.5"].map(|address| named(view.service_at("", ip(address), Some("b"))))
+    };
+    let both = |name: &str| [name.to_owned(), name.to_owned()];
+    for services in [vec![two(), one()], vec![one()], vec![two()]] {
+        writer.apply(Changes { services, ..Changes::default() });
+        assert_eq!(found(), both("a/one"));
+    }
+    // An endpoint that changes again and again leaves one entry of its service.
+    for capacity in 1..50 {
+        let ports = vec![(80, 80)];
+        let of = |name: &str| ServiceMembership {
+            service: NamespacedName::new("a", format!("{name}.test")),
+            ports: ports.clone(),
+        };
+        let workload =
+            Workload { uid: "w".into(), capacity, services: vec![of("one"), of("two")], ..Workload::default() };
+        writer.apply(Changes { workloads: vec![workload], ..Changes::default() });
+    }
+    assert_eq!((found(), reader.view().services().len()), (both("a/one"), 2));
+    writer.apply(Changes { removed: vec![gone("one")], ..Changes::default() });
+    assert_eq!(found(), both("a/two"));
+    assert_eq!(reader.view().endpoints(&NamespacedName::new("a", "two.test")).len(), 1);
+    writer.apply(Changes { removed: vec![gone("two")], ..Changes::default() });
+    assert_eq!(found(), both("-"), "nothing stale is left");
+    writer.apply(Changes { services: vec![one()], ..Changes::default() });
+    assert_eq!(found(), both("a/one"));
+    assert_eq!(reader.view().endpoints(&NamespacedName::new("a", "one.test")).len(), 1, "with no word on the workload");
 }

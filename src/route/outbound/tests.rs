@@ -11,6 +11,8 @@ use crate::model::service::{Balancing, ServicePort, VirtualAddress, Visibility};
 use crate::model::workload::{ApplicationTunnel, ServiceMembership, Workload};
 use crate::route::missing::missing;
 
+mod both;
+
 const OWN: &str = "10.0.0.7";
 
 fn workload(name: &str, address: &str, tunnel: Tunnel) -> Workload {

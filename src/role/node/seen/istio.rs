@@ -182,7 +182,13 @@ fn connection(of: &Live) -> Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::config::env::Environment;
+    use crate::config::raw::Effective;
+    use crate::config::table::NODE;
+    use crate::config::ztunnel::{self, Host};
 
     #[test]
     fn keys_are_written_as_istio_writes_them() {
@@ -191,5 +197,27 @@ mod tests {
         {
             assert_eq!(camel(key), expected);
         }
+    }
+
+    /// Headers and tokens are sent and not shown: neither in the dump nor among the settings that are told at the start.
+    #[test]
+    fn what_is_secret_is_not_in_the_dump() {
+        let pairs = [
+            ("NODE_NAME", "a"),
+            ("XDS_ADDRESS", "cp:1"),
+            ("CA_ADDRESS", "ca:1"),
+            ("XDS_HEADER_X-Key", "hunter2"),
+            ("CA_HEADER_X-Other", "hunter2"),
+            ("AUTH_TOKEN", "hunter2"),
+        ];
+        let all: Environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let host = Host { processors: 2, mesh_config: None, exists: &|_| false };
+        let found = ztunnel::read(&all, host, vec!["ztunnel".into()]).unwrap();
+        let told = Effective::resolve_over(NODE, &BTreeMap::new(), &all, None, &found.underlay).unwrap();
+        let settings = NodeSettings::build(&told, Some(found.drop_in)).unwrap();
+        let face = Face::of(&settings, None).unwrap();
+        let shown = format!("{} {} {:?}", face.config, face.local, settings.rows);
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!((&face.config["xdsHeaders"][0], &face.config["caHeaders"][0]), (&"x-key".into(), &"x-other".into()));
     }
 }
