@@ -45,7 +45,7 @@ enum Command {
     Demo(DemoArgs),
     #[command(hide = true)]
     DemoApp(DemoAppArgs),
-    Explain(ExplainArgs),
+    Explain(Box<ExplainArgs>),
     Node(NodeArgs),
     Policy(policy::PolicyArgs),
     Proxy(ProxyArgs),

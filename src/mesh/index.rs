@@ -37,6 +37,9 @@ pub(super) struct Index<K: Keys> {
 
 pub(super) type Shard<R> = Arc<[Slot<R>]>;
 
+/// Some of the records.
+pub(super) type Records<'a, K> = Vec<&'a Arc<<K as Keys>::Record>>;
+
 pub(super) struct Slot<R> {
     /// The lower half of the key's hash. Slots are in its order.
     hash: u32,
@@ -103,7 +106,7 @@ impl<K: Keys> Index<K> {
 
     /// What went and what came since `old`, which this was changed from in any number of steps. Costs a comparison a shard,
     /// and the shards that are not shared any more.
-    pub(super) fn since<'a>(&'a self, old: &'a Self) -> (Vec<&'a Arc<K::Record>>, Vec<&'a Arc<K::Record>>) {
+    pub(super) fn since<'a>(&'a self, old: &'a Self) -> (Records<'a, K>, Records<'a, K>) {
         let (mut gone, mut came) = (Vec::new(), Vec::new());
         for (new, old) in self.unshared(old) {
             let set =
