@@ -28,6 +28,7 @@ mod odd;
 mod own_listener;
 mod policy;
 mod ports;
+mod remote;
 mod revocation;
 mod roads;
 mod sandwich;
