@@ -52,7 +52,7 @@ pub struct OwnWorkload {
     /// Of its record in the mesh, as Istio makes it of a pod.
     pub uid: Arc<str>,
     /// `INSTANCE_IP`.
-    pub address: Option<IpAddr>,
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Where the last accepted mesh is kept.
@@ -163,7 +163,7 @@ impl NodeSettings {
             identity: Identity::new(self.trust_domain.as_str(), namespace, own.service_account.as_deref()?),
             key: NamespacedName::new(namespace, name),
             uid: format!("{}//Pod/{namespace}/{name}", self.cluster).into(),
-            address: own.address,
+            addresses: own.addresses.clone(),
         })
     }
 

@@ -38,5 +38,6 @@ mod shutdown;
 mod strict_report;
 mod takeover;
 mod unbelieving;
+mod warm;
 mod waypoint;
 mod wire;

@@ -185,9 +185,9 @@ impl OwnListener {
         });
         let (inside, ipv6) = found.await.map_err(Unable::Step)??;
         let addresses = own_addresses(&inside, &self.workload, &self.shared.config.network, &self.shared.mesh.view());
-        match (addresses.is_empty(), self.workload.address) {
+        match (addresses.is_empty(), self.workload.addresses.first()) {
             (false, _) => Ok((addresses, ipv6)),
-            (true, Some(told)) => Err(Unable::Address(told)),
+            (true, Some(told)) => Err(Unable::Address(*told)),
             (true, None) => Err(Unable::Alone),
         }
     }
@@ -224,9 +224,9 @@ fn own_addresses(inside: &[IpAddr], own: &OwnWorkload, network: &str, view: &Vie
         let by_uid = || view.workload_by_uid(&own.uid).filter(|held| held.addresses.contains(ip));
         at.or_else(by_uid).is_some()
     };
-    let told = own.address.map(|told| told.to_canonical());
+    let told: Vec<_> = own.addresses.iter().map(IpAddr::to_canonical).collect();
     let mut all = pairing::own(inside);
-    all.retain(|ip| told.is_none_or(|told| told == *ip) || recorded(ip));
+    all.retain(|ip| told.is_empty() || told.contains(ip) || recorded(ip));
     all
 }
 

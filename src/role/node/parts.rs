@@ -157,7 +157,8 @@ impl Parts {
             redirection,
             shared: Arc::clone(&shared),
             node: settings.node.as_str().into(),
-            face: seen::Face::of(settings, known),
+            control_plane: known,
+            face: seen::Face::of(settings),
             mesh: MeshSettings {
                 manifests: settings.manifests.clone().unwrap_or_default(),
                 cluster: settings.cluster.clone(),

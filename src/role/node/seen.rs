@@ -27,6 +27,7 @@ use crate::telemetry::cause::chain;
 use crate::telemetry::log::{Dropped, Levels};
 use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::Revocation;
+use crate::xds::client;
 
 mod istio;
 
@@ -44,6 +45,8 @@ pub(super) struct Seen {
     pub(super) shared: Arc<Shared>,
     pub(super) node: Arc<str>,
     pub(super) mesh: MeshSettings,
+    /// The control plane's client, where there is one.
+    pub(super) control_plane: Option<watch::Receiver<client::Status>>,
     /// In ztunnel's place alone.
     pub(super) face: Option<Face>,
 }
@@ -66,7 +69,7 @@ pub(super) fn sites(
         page("certificates", "the certificates in use, their expiry and the last renewal", Seen::certificates),
         page("connections", "the live connections of this node's pods", Seen::connections),
         page("flows", "who connected to which port, for culvert strict-report", Seen::flows),
-        page("node", "this node: its name, its redirection", Seen::node),
+        page("node", "this node: its name, its redirection, how current its mesh is", Seen::node),
         page("pods", "this node's pods and where each stands", Seen::pods),
         page("policies", "the policies in force", Seen::policies),
         page("statuses", "what is enforced of each policy object, and what is not", Seen::statuses),
@@ -89,6 +92,16 @@ pub(super) fn sites(
         Arc::new(MetricsSite(seen.metrics.clone())),
         Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words }),
     ]
+}
+
+/// How current what a control plane said is.
+fn currency(status: &client::Status, now: SystemTime) -> Value {
+    json!({
+        "synced": status.synced(),
+        "restored": status.restored,
+        "connected": status.connected_since.is_some(),
+        "ageSeconds": status.age(now).map(|age| age.as_secs()),
+    })
 }
 
 /// Ready when no pod of the mesh still waits for its enrolment.
@@ -246,6 +259,7 @@ impl Seen {
             "redirection": self.redirection.name(),
             "sameNodeLane": self.shared.config.same_node_lane,
             "meshVersion": self.shared.mesh.view().version(),
+            "controlPlane": self.control_plane.as_ref().map(|status| currency(&status.borrow(), SystemTime::now())),
         })
     }
 

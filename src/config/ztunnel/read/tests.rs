@@ -96,7 +96,7 @@ fn who_this_process_is_takes_three_variables() {
     let own = own(&[&all[..], &[("INSTANCE_IP", "10.0.0.9"), ("CLUSTER_ID", "c")]].concat()).unwrap();
     assert_eq!(own.identity.to_string(), "spiffe://td/ns/istio-system/sa/ztunnel");
     assert_eq!(own.key.to_string(), "istio-system/ztunnel-abcde");
-    assert_eq!((&*own.uid, own.address), ("c//Pod/istio-system/ztunnel-abcde", Some([10, 0, 0, 9].into())));
+    assert_eq!((&*own.uid, own.addresses), ("c//Pod/istio-system/ztunnel-abcde", vec![[10, 0, 0, 9].into()]));
 }
 
 /// Every variable of the table changes something of the settings, or is named. None does neither.

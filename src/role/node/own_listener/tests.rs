@@ -31,7 +31,7 @@ fn only_addresses_that_are_here_and_told_are_its_own() {
             key: NamespacedName::new("istio-system", "ztunnel-abcde"),
             identity: Identity::new("cluster.local", "istio-system", "ztunnel"),
             uid: UID.into(),
-            address: told.map(|told| told.parse().unwrap()),
+            addresses: told.map(|told| told.parse().unwrap()).into_iter().collect(),
         };
         assert_eq!(own_addresses(&inside, &own, "", &reader.view()), ips(expected), "{told:?} {records:?}");
     };

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use serde_json::{Map, Value};
 
 use super::Seen;
 use crate::admin::istio::{
@@ -23,22 +22,19 @@ use crate::runtime::shutdown::Shutdown;
 use crate::telemetry::access::Road;
 use crate::telemetry::log::Levels;
 use crate::telemetry::metrics::Reporter;
-use crate::xds::client::Status;
 
 /// What of the settings the dump has.
 pub(in crate::role::node) struct Face {
     config: Value,
     local: Value,
     istio_version: Option<String>,
-    /// Of the control plane's client.
-    status: Option<watch::Receiver<Status>>,
 }
 
 // === impl Face ===
 
 impl Face {
     /// [`None`] where the node is not in ztunnel's place.
-    pub(in crate::role::node) fn of(settings: &NodeSettings, status: Option<watch::Receiver<Status>>) -> Option<Self> {
+    pub(in crate::role::node) fn of(settings: &NodeSettings) -> Option<Self> {
         let drop_in = settings.drop_in.as_ref()?;
         let mut config: Map<String, Value> =
             settings.rows.iter().map(|[key, value, _]| (camel(key), value.clone().into())).collect();
@@ -53,7 +49,7 @@ impl Face {
             MeshSource::ControlPlane { local: Some(local), .. } | MeshSource::Local(local) => echo(local),
             MeshSource::ControlPlane { local: None, .. } | MeshSource::Manifests(_) => Value::Object(Map::new()),
         };
-        Some(Self { config: config.into(), local, istio_version: drop_in.istio_version.clone(), status })
+        Some(Self { config: config.into(), local, istio_version: drop_in.istio_version.clone() })
     }
 }
 
@@ -103,24 +99,13 @@ fn dump(seen: &Seen) -> Dump {
         static_config: face.map_or(Value::Null, |face| face.local.clone()),
         version: Version::of_this_build(face.and_then(|face| face.istio_version.as_deref())),
         config: face.map_or(Value::Null, |face| face.config.clone()),
-        more: face
-            .and_then(|face| face.status.as_ref())
-            .map(|status| control_plane(&status.borrow(), now))
+        more: seen
+            .control_plane
+            .as_ref()
+            .map(|status| ("controlPlane".to_owned(), super::currency(&status.borrow(), now)))
             .into_iter()
             .collect(),
     }
-}
-
-/// How current what is shown is.
-fn control_plane(status: &Status, now: SystemTime) -> (String, Value) {
-    let seconds = |age: Duration| age.as_secs();
-    let value = json!({
-        "synced": status.synced(),
-        "restored": status.restored,
-        "connected": status.connected_since.is_some(),
-        "ageSeconds": status.age(now).map(seconds),
-    });
-    ("controlPlane".to_owned(), value)
 }
 
 fn certificate(held: Held) -> Certificate {
