@@ -15,6 +15,7 @@ mod bed;
 mod certificates;
 mod control;
 mod crash;
+mod demand;
 mod dns;
 mod entries;
 mod exempt;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use culvert::role::demo::app::{self, STREAM_PORT, Trickle, Way as Bytes, page};
 use culvert::role::demo::lab::Manifests;
 use culvert::sys::child::{Bond, Child, Output, Program};
-use culvert::sys::netlink::Links;
+use culvert::sys::netlink::{LinkRoute, Links};
 use culvert::sys::netns::Netns;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -109,6 +110,12 @@ impl Control {
     /// As a crash would end it: nobody is told.
     pub(crate) fn kill(&mut self) {
         self.process.take().unwrap().kill().unwrap();
+    }
+
+    /// Stops it where it stands, or lets it go on: its connections stay, and nobody is answered meanwhile.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        let signal = if paused { Signal::SIGSTOP } else { Signal::SIGCONT };
+        self.process.as_mut().unwrap().signal(signal).unwrap();
     }
 
     pub(crate) async fn page(&self, port: u16, path: &str) -> Option<(u16, String)> {
@@ -249,6 +256,21 @@ pub(crate) async fn renewals(bed: &Bed, node: &str, result: &str) -> f64 {
 /// How old what a node knows may be.
 pub(crate) async fn age(bed: &Bed, node: &str) -> f64 {
     bed.metric(node, "culvert_xds_state_age_seconds", &[]).await
+}
+
+/// The mesh that a node has names this workload.
+pub(crate) async fn knows(bed: &Bed, node: &str, workload: &str) -> bool {
+    let all = bed.admin(node, "/workloads").await.unwrap_or_default();
+    all.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == workload))
+}
+
+/// Teaches the fabric the way to the pods, so that what runs on it can answer them.
+pub(crate) fn answers_pods(bed: &Bed) {
+    let mut links = Links::open(bed.lab().fabric()).unwrap();
+    for node in bed.lab().nodes() {
+        let (to, via) = (node.plan.pods_v4.into(), Some(node.plan.v4.into()));
+        links.add_route(&LinkRoute { to, via, link: "br0", source: None }).unwrap();
+    }
 }
 
 pub(crate) fn policy(name: &str, spec: &str) -> String {

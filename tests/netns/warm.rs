@@ -7,7 +7,7 @@ use culvert::role::demo::app::{self, STREAM_PORT, Trickle, Way as Bytes};
 use serde_json::Value;
 
 use crate::bed::{Bed, Family, NODES, PATIENCE, SOME, demo, until};
-use crate::remote::{Control, Issuer, RETURNS, VIP, age, all_roads, buys, launch, nodes, policy, within};
+use crate::remote::{Control, Issuer, RETURNS, VIP, age, all_roads, buys, knows, launch, nodes, policy, within};
 use crate::roads::{HBONE, takes};
 
 /// Changes are collected for 10 s before they are written.
@@ -17,11 +17,6 @@ const NOT_NEAR: &str = "{selector: {matchLabels: {app: server}}, action: DENY, r
 
 async fn currency(bed: &Bed, node: &str) -> Value {
     bed.admin(node, "/node").await.map(|page| page["controlPlane"].clone()).unwrap_or_default()
-}
-
-async fn knows(bed: &Bed, node: &str, name: &str) -> bool {
-    let all = bed.admin(node, "/workloads").await.unwrap_or_default();
-    all.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name))
 }
 
 #[test]
