@@ -108,7 +108,9 @@ impl<P: Plane> Manager<P> {
 
     /// Works until `stop`. The rules of enrolled pods stay when it ends. From `retired` on another process looks after all
     /// pods: they are held as they are and nothing more is done to them.
-    pub async fn run(mut self, stop: CancellationToken, retired: CancellationToken) {
+    ///
+    /// Comes back with what is enrolled: dropped, the pods are served no more, whatever they still have to bring to an end.
+    pub async fn run(mut self, stop: CancellationToken, retired: CancellationToken) -> Self {
         let mut verify = tokio::time::interval_at(Instant::now() + self.verify_every, self.verify_every);
         verify.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let plane = Arc::clone(&self.plane);
@@ -119,9 +121,12 @@ impl<P: Plane> Manager<P> {
             tokio::select! {
                 // Nothing is begun any more once one of the first two has come.
                 biased;
-                () = stop.cancelled() => return,
-                () = retired.cancelled() => return stop.cancelled().await,
-                changed = self.wanted.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => break,
+                () = retired.cancelled() => {
+                    stop.cancelled().await;
+                    break;
+                }
+                changed = self.wanted.changed() => if changed.is_err() { break },
                 Some(done) = self.work.join_next_with_id() => match done {
                     Ok((id, (uid, done))) => {
                         self.steps.remove(&id);
@@ -145,6 +150,8 @@ impl<P: Plane> Manager<P> {
                 } => {}
             }
         }
+        self.work.abort_all();
+        self
     }
 
     /// Starts what has to be done now and publishes where everybody stands.

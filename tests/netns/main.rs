@@ -12,6 +12,7 @@
 )]
 
 mod bed;
+mod beside;
 mod certificates;
 mod control;
 mod crash;
@@ -23,6 +24,7 @@ mod goaway;
 mod hostile;
 mod input;
 mod iptables;
+mod istio;
 mod life;
 mod networks;
 mod odd;

@@ -19,14 +19,14 @@ const ROADS: [(&str, &str); 4] = [("client", "server"), ("client", "near"), ("ne
 const NODES: [&str; 2] = ["node-b", "node-a"];
 
 /// Clients that open one connection after the other, a request each.
-struct Flood {
+pub(crate) struct Flood {
     stop: Arc<AtomicBool>,
     clients: JoinSet<u32>,
 }
 
 impl Flood {
     /// Two clients on each road.
-    fn start(bed: &Bed) -> Self {
+    pub(crate) fn start(bed: &Bed) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
         for (from, to) in ROADS.into_iter().chain(ROADS) {
@@ -37,7 +37,7 @@ impl Flood {
     }
 
     /// How many requests were answered. Fails when one was not.
-    async fn end(mut self) -> u32 {
+    pub(crate) async fn end(mut self) -> u32 {
         self.stop.store(true, Ordering::Relaxed);
         let mut answered = 0;
         while let Some(client) = self.clients.join_next().await {

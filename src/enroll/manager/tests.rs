@@ -273,3 +273,23 @@ async fn once_another_process_has_the_pods_nothing_is_done_to_them() {
     node.stop.cancel();
     assert_eq!(node.after(Duration::from_secs(5)).await, [""; 0]);
 }
+
+/// A pod that is dropped has no drain.
+#[tokio::test(start_paused = true)]
+async fn what_is_enrolled_is_held_beyond_the_stop() {
+    let one = pod("web", "web");
+    let (wanted, receive) = watch::channel(Arc::new([(Arc::clone(&one), IN)].into_iter().collect::<Wanted>()));
+    let plane = Arc::new(Simulated::default());
+    let (manager, mut status) = Manager::build(plane, receive, Duration::from_secs(5), Box::new(|_, _| {}));
+    let stop = CancellationToken::new();
+    let stopping = async {
+        let enrolled = |all: &Arc<Vec<PodStatus>>| all.iter().any(|status| status.state == State::Enrolled);
+        drop(status.wait_for(enrolled).await.unwrap());
+        stop.cancel();
+    };
+    let (held, ()) = tokio::join!(manager.run(stop.clone(), CancellationToken::new()), stopping);
+    let entries = Arc::strong_count(&one);
+    drop((held, status));
+    assert!(Arc::strong_count(&one) < entries - 1, "it was held as enrolled, not only as wanted");
+    drop(wanted);
+}

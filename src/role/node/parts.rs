@@ -231,8 +231,14 @@ impl Parts {
         let (token, followed) = (shutdown.drain().clone(), statuses.clone());
         supervisor.spawn(control, "take-over", Need::Useful, relay.run(followed, readiness.clone(), token));
         let (token, retired) = (shutdown.drain().clone(), plane.stands().retired().clone());
+        let ended = stop.clone();
         supervisor.spawn(control, "enrolment", Need::Essential, async move {
-            manager.run(token, retired).await;
+            let held = manager.run(token.clone(), retired).await;
+            // The pods outlive the drain: a pod that is dropped closes its listeners, and with them what is queued there.
+            if token.is_cancelled() {
+                ended.cancelled().await;
+            }
+            drop(held);
             Ok(())
         });
         let token = shutdown.drain().clone();

@@ -40,27 +40,7 @@ use crate::zds::client;
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What istio-cni lays into a pod without DNS capture. `P` and `LO` stand for the address of probes and the loopback.
-const RULES: &str = "*mangle
-:ISTIO_PRERT - [0:0]
-:ISTIO_OUTPUT - [0:0]
--A PREROUTING -j ISTIO_PRERT
--A OUTPUT -j ISTIO_OUTPUT
--A ISTIO_PRERT -m mark --mark 0x539/0xfff -j CONNMARK --set-xmark 0x111/0xfff
--A ISTIO_OUTPUT -m connmark --mark 0x111/0xfff -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
-COMMIT
-*nat
-:ISTIO_PRERT - [0:0]
-:ISTIO_OUTPUT - [0:0]
--A PREROUTING -j ISTIO_PRERT
--A OUTPUT -j ISTIO_OUTPUT
--A ISTIO_PRERT -s P -p tcp -m tcp -j ACCEPT
--A ISTIO_PRERT ! -d LO -p tcp -m tcp ! --dport 15008 -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15006
--A ISTIO_OUTPUT -d P -p tcp -m tcp -j ACCEPT
--A ISTIO_OUTPUT -p tcp -m mark --mark 0x111/0xfff -j ACCEPT
--A ISTIO_OUTPUT ! -d LO -o lo -j ACCEPT
--A ISTIO_OUTPUT ! -d LO -p tcp -m mark ! --mark 0x539/0xfff -j REDIRECT --to-ports 15001
-COMMIT
-";
+const RULES: &str = include_str!("../../../../tests/netns/istio-cni.rules");
 
 /// The two pods, by number, and the router between them.
 pub(super) struct Lab {
