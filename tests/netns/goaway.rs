@@ -1,18 +1,26 @@
 //! The frames that a peer sees when a tunnel to a pod ends: an HTTP/2 client written out by hand, so that what is
 //! asserted is on the wire and not in a library.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use culvert::model::ports;
-use culvert::role::demo::app::ECHO_PORT;
+use culvert::role::demo::app::{self, ECHO_PORT};
+use culvert::role::demo::lab::{PodSpec, Topology};
+use culvert::sys::netns::Netns;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
-use crate::bed::{APPLIES, Bed, Family, PATIENCE, demo};
+use crate::bed::{APPLIES, Bed, Family, NODES, PATIENCE, demo, run};
 use crate::certificates::{account, authority};
+use crate::remote::knows;
 use crate::unbelieving;
 
 // RFC 9113: types and flags of frames.
@@ -174,5 +182,72 @@ fn a_withdrawn_pods_tunnels_say_goaway() {
         assert_eq!(goaway(&last), (1, NO_ERROR));
         assert!(timeout(PATIENCE, peer.next()).await.expect("the connection ends").is_none());
         bed.states(&["server"], "out").await;
+    });
+}
+
+/// Requests to a Service one after the other, until it is told to stop; which pods answered them. Any that fails is the
+/// test's failure.
+async fn buys(client: Netns, shop: SocketAddr, stop: Arc<AtomicBool>) -> BTreeMap<String, u32> {
+    let mut answered = BTreeMap::new();
+    while !stop.load(Ordering::Relaxed) {
+        let reply = app::get(&client, shop, "-", PATIENCE).await;
+        let reply = reply.unwrap_or_else(|refused| panic!("after {answered:?}: {refused}"));
+        *answered.entry(reply.answer.pod).or_default() += 1;
+    }
+    answered
+}
+
+/// Its callers have not heard of it when the pod goes: only the GOAWAY and the refused dial tell them.
+#[test]
+fn a_removed_pods_tunnels_say_goaway_and_its_callers_go_elsewhere() {
+    let mut topology = Topology::demo();
+    let mut twin = PodSpec::new("demo", "twin", "node-b");
+    twin.labels.insert("app".into(), "server".into());
+    topology.pods.push(twin);
+    run("goawaygone", &topology, async |bed| {
+        let shop = "apiVersion: v1\nkind: Service\nmetadata: {name: shop, namespace: demo}\nspec: {clusterIP: \
+                    10.96.0.10, selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}\n";
+        let of_callers = bed.path().join("callers");
+        bed.lab().manifests(&of_callers).unwrap().put("shop.yaml", shop).unwrap();
+        bed.put("shop.yaml", shop);
+        bed.launch("node-a", &[("manifests", &of_callers.display().to_string())]);
+        bed.launch("node-b", &[]);
+        for node in NODES {
+            bed.ready(node, Duration::from_secs(20)).await.unwrap();
+        }
+        let mut peer = Peer::open(bed).await;
+        peer.connect(bed).await;
+        peer.echoes(b"before").await;
+        peer.send(DATA, END_STREAM, 1, &[]).await;
+        let shop: SocketAddr = "10.96.0.10:80".parse().unwrap();
+        let (mut clients, client) = (JoinSet::new(), bed.netns("client").clone());
+        let mut load = |stop: &Arc<AtomicBool>| {
+            for _ in 0..4 {
+                clients.spawn(buys(client.clone(), shop, Arc::clone(stop)));
+            }
+        };
+        let (before, after) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        load(&before);
+        sleep(Duration::from_millis(500)).await;
+
+        bed.remove("pod-demo-server.yaml");
+        let first = peer.wait(GOAWAY, APPLIES).await.expect("GOAWAY before the end");
+        assert_eq!(goaway(&first), (ANY_STREAM, NO_ERROR));
+        let last = peer.wait(GOAWAY, PATIENCE).await.expect("a second GOAWAY");
+        assert_eq!(goaway(&last), (1, NO_ERROR));
+        assert!(timeout(PATIENCE, peer.next()).await.expect("the connection ends").is_none());
+        before.store(true, Ordering::Relaxed);
+        load(&after);
+        sleep(Duration::from_secs(1)).await;
+        after.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        while let Some(answered) = clients.join_next().await {
+            all.push(answered.unwrap());
+        }
+        assert_eq!(all.len(), 8);
+        assert!(all.iter().any(|answered| answered.contains_key("server")), "it was called before: {all:?}");
+        assert!(all.iter().filter(|answered| !answered.contains_key("server")).count() >= 4, "and not after: {all:?}");
+        assert!(knows(bed, "node-a", "server").await, "its callers believe that it is there");
+        assert!(bed.metric("node-a", "culvert_connection_retries_total", &[]).await >= 1.0);
     });
 }
