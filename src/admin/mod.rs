@@ -12,5 +12,5 @@ mod sites;
 
 pub use body::{Body, Sink};
 pub use pages::{Asked, MakeDump, NoAnswer, Order, Page, Pages};
-pub use server::{Answer, Site, Verb, serve, tasks};
+pub use server::{Answer, Places, Site, Verb, places, serve};
 pub use sites::{MetricsSite, ReadySite, ReadyWords};

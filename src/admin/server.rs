@@ -34,7 +34,7 @@ const CONNECTIONS: usize = 64;
 /// The wait after accept(2) failed, for lack of files for example.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// Bodies that are written while they are sent, at once at one address: each takes one of the few threads for blocking
+/// Bodies that are written while they are sent, at once at one site: each takes one of the few threads for blocking
 /// work, which pods' enrolments need too.
 const WRITTEN: usize = 2;
 
@@ -49,6 +49,13 @@ pub trait Site: Send + Sync + 'static {
         let _ = path;
         Verb::Read
     }
+}
+
+/// How many of a site's clients are served at once. Clones share one bound, whichever address a client came to.
+#[derive(Clone, Debug)]
+pub struct Places {
+    tasks: Tasks,
+    writers: Arc<Semaphore>,
 }
 
 /// Which methods a path takes.
@@ -108,17 +115,18 @@ impl Answer {
     }
 }
 
-/// The set of tasks for [`serve`]: `drain` stops accepting, `force` cuts.
-pub fn tasks(pool: Handle, panics: Panics, drain: &CancellationToken, force: &CancellationToken) -> Tasks {
-    Tasks::new("admin", CONNECTIONS, pool, panics, drain, force)
+/// The places for [`serve`]: `drain` stops accepting, `force` cuts.
+pub fn places(pool: Handle, panics: Panics, drain: &CancellationToken, force: &CancellationToken) -> Places {
+    let tasks = Tasks::new("admin", CONNECTIONS, pool, panics, drain, force);
+    Places { tasks, writers: Arc::new(Semaphore::new(WRITTEN)) }
 }
 
-/// Serves `site` on `listener` until `tasks` drains. The listener is bound by the caller, before anything else is
+/// Serves `site` on `listener` until `places` drain. The listener is bound by the caller, before anything else is
 /// started, so that a port in use is an error at start-up. A connection carries one request.
-pub async fn serve(listener: TcpListener, site: Arc<dyn Site>, tasks: Tasks) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, site: Arc<dyn Site>, places: Places) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let writers = Arc::new(Semaphore::new(WRITTEN));
+    let Places { tasks, writers } = places;
     loop {
         let accepted = tokio::select! {
             () = tasks.draining().cancelled() => return Ok(()),

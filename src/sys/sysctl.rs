@@ -44,3 +44,10 @@ pub fn set(netns: &Netns, key: &str, value: &str) -> Result<(), SysctlError> {
         Err(source) => Err(SysctlError::Netns { key: key.into(), netns: netns.path().into(), source }),
     }
 }
+
+/// Whether the calling thread's namespace has IPv6 on loopback. What cannot be read counts as yes, as with Istio's node
+/// proxy: whoever then cannot bind `::1` learns it from the kernel.
+pub fn ipv6_on_loopback() -> bool {
+    let disabled = std::fs::read_to_string("/proc/sys/net/ipv6/conf/lo/disable_ipv6");
+    disabled.map_or(true, |text| text.trim() != "1")
+}

@@ -21,8 +21,8 @@ fn start(site: impl Site) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (drain, force) = (CancellationToken::new(), CancellationToken::new());
-    let tasks = tasks(Handle::current(), Panics::default(), &drain, &force);
-    Server { address, drain, run: tokio::spawn(serve(listener, Arc::new(site), tasks)) }
+    let places = places(Handle::current(), Panics::default(), &drain, &force);
+    Server { address, drain, run: tokio::spawn(serve(listener, Arc::new(site), places)) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a client of the test, in the test's own namespace")]

@@ -45,7 +45,7 @@ pub(super) struct Parts {
     files: Files,
     certificate: ServerCertificate,
     server: Server,
-    pages: [(&'static str, TcpListener, Arc<dyn admin::Site>, Tasks); 3],
+    pages: [(&'static str, TcpListener, Arc<dyn admin::Site>, admin::Places); 3],
 }
 
 // === impl Parts ===
@@ -114,8 +114,8 @@ impl Parts {
         let sites = seen::sites(&seen, readiness, shutdown);
         let mut pages = listeners.into_iter().zip(sites).map(|((name, listener), site)| {
             // Clients of one site must not take the places of another's: a probe has to be answered.
-            let tasks = admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
-            (name, listener, site, tasks)
+            let places = admin::places(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
+            (name, listener, site, places)
         });
         let mut page = || pages.next().context("there is a site for each listener");
         let pages = [page()?, page()?, page()?];
@@ -163,12 +163,12 @@ impl Parts {
             Ok(())
         });
         supervisor.spawn(pools.data(), "server", Need::Essential, async move { Ok(server.run().await?) });
-        for (name, listener, site, tasks) in pages {
+        for (name, listener, site, places) in pages {
             supervisor.spawn(
                 control,
                 name,
                 Need::Essential,
-                async move { Ok(admin::serve(listener, site, tasks).await?) },
+                async move { Ok(admin::serve(listener, site, places).await?) },
             );
         }
     }

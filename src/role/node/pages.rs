@@ -1,26 +1,29 @@
 //! The pages about the process, each at its port.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::errno::Errno;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::takeover::Relay;
 use crate::admin;
-use crate::config::node::NodeSettings;
+use crate::config::node::{Ipv6, NodeSettings};
+use crate::runtime::Panics;
 use crate::runtime::pools::Pools;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
-use crate::runtime::{Panics, tasks};
+use crate::sys::sysctl;
 
-/// The ports in the order admin, metrics, readiness.
-pub(super) struct Ports([Port; 3]);
+/// The ports of the sites admin, metrics, readiness, in this order.
+pub(super) struct Ports([Vec<Port>; 3]);
 
+#[derive(Debug)]
 enum Port {
     Bound(TcpListener),
     /// The process before this one has it.
@@ -32,9 +35,7 @@ enum Port {
 
 /// The pages, each with its port.
 pub(super) struct Pages {
-    sites: Vec<(&'static str, Port, Arc<dyn admin::Site>)>,
-    /// Clients of one site must not take the places of another's: a probe has to be answered.
-    tasks: [tasks::Tasks; 3],
+    sites: Vec<(&'static str, Port, Arc<dyn admin::Site>, admin::Places)>,
 }
 
 /// What a port may be taken for after the process before this one was told to leave it.
@@ -53,17 +54,34 @@ impl Ports {
             }
             bound => bound.map(Port::Bound).with_context(|| taken(setting, address)),
         };
-        Ok(Self([
-            port("admin-address", settings.admin_address)?,
-            port("metrics-address", settings.metrics_address)?,
-            port("ready-address", settings.ready_address)?,
-        ]))
+        let mut admin = vec![port("admin-address", settings.admin_address)?];
+        if let Some(address) = beside(settings, sysctl::ipv6_on_loopback()) {
+            match port("admin-address", address) {
+                // A kernel without IPv6, or a loopback without its address.
+                Err(error) if has_no_ipv6(&error) => {}
+                bound => admin.push(bound?),
+            }
+        }
+        let metrics = port("metrics-address", settings.metrics_address)?;
+        Ok(Self([admin, vec![metrics], vec![port("ready-address", settings.ready_address)?]]))
     }
 
     /// The predecessor has one of them.
     pub(super) fn are_awaited(&self) -> bool {
-        self.0.iter().any(|port| matches!(port, Port::Awaited { .. }))
+        self.0.iter().flatten().any(|port| matches!(port, Port::Awaited { .. }))
     }
+}
+
+/// Where the admin pages are as well: in ztunnel's place they are on both loopback addresses, where there are two.
+fn beside(settings: &NodeSettings, ipv6_on_loopback: bool) -> Option<SocketAddr> {
+    let both = settings.drop_in.is_some() && settings.ipv6 != Ipv6::Off && ipv6_on_loopback;
+    let told = settings.admin_address;
+    (both && told.ip() == Ipv4Addr::LOCALHOST).then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, told.port())))
+}
+
+fn has_no_ipv6(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error).map(Errno::from_raw);
+    matches!(error, Some(Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT))
 }
 
 fn taken(setting: &str, address: SocketAddr) -> String {
@@ -81,15 +99,17 @@ impl Pages {
         panics: &Panics,
         shutdown: &Shutdown,
     ) -> Self {
-        let tasks = || admin::tasks(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
-        let tasks = [tasks(), tasks(), tasks()];
         let names = ["admin", "metrics", "readiness"];
-        let sites = names.into_iter().zip(ports.0).zip(sites).map(|((name, port), site)| (name, port, site)).collect();
-        Self { sites, tasks }
+        let sites = names.into_iter().zip(ports.0).zip(sites).flat_map(|((name, ports), site)| {
+            // Clients of one site must not take the places of another's: a probe has to be answered.
+            let places = admin::places(pools.control().clone(), panics.clone(), shutdown.force(), shutdown.force());
+            ports.into_iter().map(move |port| (name, port, Arc::clone(&site), places.clone()))
+        });
+        Self { sites: sites.collect() }
     }
 
     pub(super) fn spawn(self, supervisor: &Supervisor, control: &Handle, relay: &Relay, shutdown: &Shutdown) {
-        for ((name, port, site), tasks) in self.sites.into_iter().zip(self.tasks) {
+        for (name, port, site, places) in self.sites {
             let (alone, released) = (relay.alone().clone(), relay.released().clone());
             let (drain, force) = (shutdown.drain().clone(), shutdown.force().clone());
             supervisor.spawn(control, name, Need::Essential, async move {
@@ -98,7 +118,7 @@ impl Pages {
                     listener = port.listener(&alone) => listener?,
                 };
                 tokio::select! {
-                    served = admin::serve(listener, site, tasks) => Ok(served?),
+                    served = admin::serve(listener, site, places) => Ok(served?),
                     // The next process answers there now; this one's connections go on.
                     () = released.cancelled() => {
                         force.cancelled().await;
@@ -132,3 +152,6 @@ impl Port {
         bound.with_context(|| taken(setting, address))
     }
 }
+
+#[cfg(test)]
+mod tests;
