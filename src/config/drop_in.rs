@@ -1,12 +1,13 @@
 //! What only ztunnel's environment says, beside the settings.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::secret::{Header, Secret};
+use crate::model::ports;
 
 /// The node in ztunnel's place.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +27,7 @@ pub struct DropIn {
     /// `ISTIO_META_DNS_CAPTURE`: whether names are answered here. [`None`] is ztunnel's default: they are.
     pub dns_capture: Option<bool>,
     /// `ISTIO_META_DNS_PROXY_ADDR`: where, inside of each pod.
-    pub dns_address: Option<SocketAddr>,
+    pub dns_address: DnsAddress,
     /// SO_MARK of our sockets in pods, when it is not the usual one. Only with rules that another agent has laid.
     pub packet_mark: Option<u32>,
     /// Beside another proxy on the same pods, listen with SO_REUSEPORT once ready.
@@ -38,6 +39,15 @@ pub struct DropIn {
     pub istio_version: Option<String>,
     /// What is set and does not apply, each with its reason.
     pub unused: Vec<Unused>,
+}
+
+/// Where a pod's name server listens, inside of the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsAddress {
+    /// On 127.0.0.1, and on ::1 where loopback has IPv6.
+    Loopback(u16),
+    /// There alone.
+    At(SocketAddr),
 }
 
 /// The pod that this process runs in.
@@ -78,6 +88,53 @@ impl DropIn {
         let each = self.unused.iter().map(|Unused { variable, why }| format!("{variable} ({why})"));
         let all = each.collect::<Vec<_>>();
         (!all.is_empty()).then(|| format!("set for ztunnel and not applied here: {}", all.join("; ")))
+    }
+}
+
+// === impl DnsAddress ===
+
+impl DnsAddress {
+    /// `ADDRESS:PORT`, or `localhost:PORT` for both loopback addresses. Every address (`0.0.0.0`, `[::]`) is read as loopback: rules
+    /// lead a pod's questions nowhere else, and nobody outside of the pod is answered. [`None`] for anything else, for port
+    /// 0 and for a port that the mesh listens on in pods.
+    pub fn parse(text: &str) -> Option<Self> {
+        let told = match text.strip_prefix("localhost:") {
+            Some(port) => Self::Loopback(port.parse().ok()?),
+            None => match text.parse::<SocketAddr>().ok()? {
+                every if every.ip().is_unspecified() => Self::Loopback(every.port()),
+                one => Self::At(one),
+            },
+        };
+        Some(told).filter(|told| told.port() != 0 && !ports::is_ours(told.port()))
+    }
+
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Loopback(port) => port,
+            Self::At(address) => address.port(),
+        }
+    }
+
+    /// Rules of a pod's own can lead there: REDIRECT of what a pod sends goes to loopback (nft(8), statement `redirect`).
+    pub fn can_be_redirected_to(self) -> bool {
+        match self {
+            Self::Loopback(_) => true,
+            Self::At(address) => address.ip() == Ipv4Addr::LOCALHOST || address.ip() == Ipv6Addr::LOCALHOST,
+        }
+    }
+
+    /// Where to listen. Those of loopback are for the families that a pod has.
+    pub fn addresses(self) -> Vec<SocketAddr> {
+        match self {
+            Self::Loopback(port) => vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()],
+            Self::At(address) => vec![address],
+        }
+    }
+}
+
+impl Default for DnsAddress {
+    fn default() -> Self {
+        Self::Loopback(ports::DNS)
     }
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::drop_in::DropIn;
+use super::drop_in::{DnsAddress, DropIn};
 use super::raw::{ConfigError, Effective};
 use super::value;
 use super::value::{Endpoint, Roots};
@@ -266,6 +266,16 @@ impl NodeSettings {
             return contradiction(
                 "PACKET_MARK is 1337 in rules of ours: take it away, or leave redirect-backend to the agent",
             );
+        }
+        if self.redirect_backend != RedirectBackend::Agent
+            && let Some(DnsAddress::At(address)) = self.drop_in.as_ref().map(|drop_in| drop_in.dns_address)
+            && !DnsAddress::At(address).can_be_redirected_to()
+        {
+            return Err(ConfigError::Contradiction(format!(
+                "DNS_PROXY_ADDR {address} is not on loopback, where rules of ours lead questions: write 127.0.0.1:{0}, or leave \
+                 redirect-backend to the agent",
+                address.port()
+            )));
         }
         if self.xds_on_demand && self.xds_address.is_none() {
             return contradiction("xds-on-demand needs xds-address: there is nobody to ask");

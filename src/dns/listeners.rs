@@ -1,11 +1,10 @@
 //! The listeners of a pod's proxy, bound or handed over, before they are served.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::ports;
 use crate::sys::handover::Handed;
 use crate::sys::socket;
 
@@ -32,19 +31,20 @@ pub struct ListenError {
 
 impl Listeners {
     /// Takes from `handed` what another process of ours has handed over, and opens the rest in the calling thread's
-    /// namespace: call it through `Netns::run`. IPv6 is left out where the namespace has none, or has it not on loopback.
+    /// namespace: call it through `Netns::run`. Of several addresses those of IPv6 are left out where the namespace has none,
+    /// or has it not on loopback; a single one is what somebody asked for.
     /// With `beside` they share their port with another proxy's (SO_REUSEPORT).
     ///
     /// # Errors
     /// Another socket has the port, or the process may not.
-    pub fn open(ipv6: bool, handed: &mut Handed, beside: bool) -> Result<Self, ListenError> {
+    pub fn open(addresses: &[SocketAddr], ipv6: bool, handed: &mut Handed, beside: bool) -> Result<Self, ListenError> {
         let begin = CancellationToken::new();
         begin.cancel();
         let mut listeners = Self { datagrams: Vec::new(), streams: Vec::new(), begin };
-        for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            let address = SocketAddr::new(ip, ports::DNS);
+        for address in addresses.iter().copied() {
             let failed = |source| ListenError { address, source };
-            if ip.is_ipv6() && !ipv6 {
+            let may_lack = address.is_ipv6() && addresses.len() > 1;
+            if may_lack && !ipv6 {
                 continue;
             }
             let opened = match handed.datagrams(address) {
@@ -53,7 +53,7 @@ impl Listeners {
                 None => socket::listen_datagrams(address),
             };
             let datagrams = match opened {
-                Err(error) if ip.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
+                Err(error) if may_lack && error.kind() == io::ErrorKind::AddrNotAvailable => continue,
                 bound => bound.map_err(failed)?,
             };
             // Their answers must not pass for the daemon's own, so they have no mark.

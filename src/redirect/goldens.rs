@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::{CgroupMatch, Families, PlanInput, plan};
 use super::{iptables, nftables};
+use crate::model::ports;
 
 /// The cases, by name. Both back ends have all of them.
 pub(super) fn cases() -> Vec<(&'static str, PlanInput)> {
@@ -15,8 +16,8 @@ pub(super) fn cases() -> Vec<(&'static str, PlanInput)> {
     vec![
         ("default", default()),
         ("cgroup", PlanInput { cgroup: Some(cgroup.clone()), ..default() }),
-        ("dns", PlanInput { dns: true, ..default() }),
-        ("dns_cgroup", PlanInput { cgroup: Some(cgroup), dns: true, ..default() }),
+        ("dns", PlanInput { dns: Some(ports::DNS), ..default() }),
+        ("dns_cgroup", PlanInput { cgroup: Some(cgroup), dns: Some(ports::DNS), ..default() }),
         ("ingress", PlanInput { capture_inbound: false, ..default() }),
         (
             "ingress_and_virtual_interfaces",

@@ -33,8 +33,8 @@ pub struct PlanInput {
     /// The daemon's cgroup, where the kernel can match it: the exemption of the daemon's own
     /// sockets then needs the mark and the cgroup, and a pod cannot fake both.
     pub cgroup: Option<CgroupMatch>,
-    /// What the pod asks name servers on port 53, by UDP and TCP, goes to the daemon.
-    pub dns: bool,
+    /// What the pod asks name servers on port 53, by UDP and TCP, goes to the daemon, to this port of loopback.
+    pub dns: Option<u16>,
     pub families: Families,
     /// Interfaces behind which virtual machines or nested containers sit: what comes from them
     /// leaves the pod, so it is captured as outbound.
@@ -220,8 +220,8 @@ fn output(input: &PlanInput) -> Vec<Rule> {
         Rule { action: Action::Accept, matches: daemons(input), name: "accept-daemon" },
         Rule { action: Action::Accept, matches: vec![Match::ToLoopback], name: "accept-loopback" },
     ];
-    if input.dns {
-        let redirect = |matches, name| Rule { action: Action::Redirect(ports::DNS), matches, name };
+    if let Some(port) = input.dns {
+        let redirect = |matches, name| Rule { action: Action::Redirect(port), matches, name };
         rules.push(redirect(vec![Match::UdpPort(DOMAIN)], "redirect-dns-udp"));
         rules.push(redirect(vec![Match::FirstSyn, Match::TcpPort(DOMAIN)], "redirect-dns-tcp"));
     }
@@ -252,7 +252,7 @@ fn zone_output(input: &PlanInput) -> Vec<Rule> {
     let mut dial = vec![Match::ToLoopback, Match::Protocol(TCP)];
     dial.extend(daemons(input));
     let mut rules = vec![Rule { action: Action::Zone(DIAL_ZONE), matches: dial, name: "zone-dial" }];
-    if input.dns {
+    if input.dns.is_some() {
         let mut question = vec![Match::UdpPort(DOMAIN)];
         question.extend(daemons(input));
         rules.push(Rule { action: Action::Zone(DIAL_ZONE), matches: question, name: "zone-dns" });
@@ -289,7 +289,7 @@ impl Default for PlanInput {
         Self {
             capture_inbound: true,
             cgroup: None,
-            dns: false,
+            dns: None,
             families: Families::Both,
             virtual_interfaces: Vec::new(),
         }

@@ -8,6 +8,7 @@ use super::iptables::{Iptables, Variant};
 use super::nftables::Nftables;
 use super::plan::{CgroupMatch, Families, Plan, PlanInput, plan};
 use super::routes;
+use crate::model::ports;
 use crate::sys::cgroup::{Cgroup, NoCgroup};
 use crate::sys::netns::Netns;
 
@@ -96,7 +97,7 @@ fn lay(backend: &dyn Backend, cgroup: Option<CgroupMatch>) -> Result<(), String>
     let attempt = || -> Result<(), RedirectError> {
         let netns = Netns::fresh()?;
         let families: Families = routes::families(&netns)?;
-        let plan: Plan = plan(&PlanInput { cgroup, dns: true, families, ..PlanInput::default() });
+        let plan: Plan = plan(&PlanInput { cgroup, dns: Some(ports::DNS), families, ..PlanInput::default() });
         routes::apply(&netns, families)?;
         backend.apply(&netns, &plan)?;
         // A kernel that shows a rule otherwise than it was written would be healed for ever.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::proxy_config::{ProxyConfig, Told};
 use super::quantity::{Processors, processors, threads, workers};
 use super::variables::{ALL, Fate};
 use super::{ZtunnelError, duration::duration, levels};
-use crate::config::drop_in::{DropIn, Keepalive, OwnPod, Unused};
+use crate::config::drop_in::{DnsAddress, DropIn, Keepalive, OwnPod, Unused};
 use crate::config::env::Environment;
 use crate::config::raw::{Origin, Underlay};
 use crate::config::secret::{Header, Secret};
@@ -62,8 +61,10 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     }
     let meta = |name: &str| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let dns_address = meta("DNS_PROXY_ADDR").map(|text| {
-        let parsed: Result<SocketAddr, _> = text.parse();
-        parsed.map_err(|_| bad("ISTIO_META_DNS_PROXY_ADDR", text, "an address with a port: write 127.0.0.1:15053"))
+        let expected = "an address with a port of its own: write 127.0.0.1:15053 or localhost:15053";
+        let told = all.value("ISTIO_META_DNS_PROXY_ADDR").is_some();
+        let place = if told { "ISTIO_META_DNS_PROXY_ADDR" } else { "proxyMetadata: DNS_PROXY_ADDR" };
+        DnsAddress::parse(text).ok_or_else(|| bad(place, text, expected))
     });
     let drop_in = DropIn {
         arguments,
@@ -73,7 +74,7 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
         ca_headers: reading.headers("CA_HEADER_")?,
         local_mesh,
         dns_capture: meta("DNS_CAPTURE").map(|text| text == "true"),
-        dns_address: dns_address.transpose()?,
+        dns_address: dns_address.transpose()?.unwrap_or_default(),
         packet_mark: reading
             .parsed("PACKET_MARK", "a packet mark: write 1337", |text| text.parse().ok().filter(|mark| *mark != 0))?,
         port_reuse: reading.bool("INPOD_PORT_REUSE", true)?,

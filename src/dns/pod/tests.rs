@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::{TcpStream, UdpSocket};
@@ -44,6 +45,10 @@ fn pod() -> Arc<Pod> {
     })
 }
 
+/// Where the name server listens.
+const AT: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15053), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 15053)];
+
 async fn bed(demand: Option<Arc<dyn Demand>>, reader: mesh::Reader, says: Says) -> Option<Bed> {
     if !crate::sys::kernel_tests::may_run("a pod's DNS") {
         return None;
@@ -65,7 +70,8 @@ async fn bed(demand: Option<Arc<dyn Demand>>, reader: mesh::Reader, says: Says) 
     });
     let heard = Arc::<Mutex<Vec<Vec<u8>>>>::default();
     serve(&netns, &heard, says);
-    let listeners = netns.run_async(|| Listeners::open(true, &mut Handed::default(), false)).await.unwrap().unwrap();
+    let listeners =
+        netns.run_async(|| Listeners::open(&AT, true, &mut Handed::default(), false)).await.unwrap().unwrap();
     let dns = PodDns::start(&shared, pod(), netns.clone(), listeners, true).unwrap();
     Some(Bed { netns, dns, shared, heard, _directory: directory })
 }
@@ -336,8 +342,32 @@ async fn a_flood_is_shed_and_told() {
     assert!(!matches!(closed, Ok(Some(_))), "a connection too many is closed");
     assert_eq!(bed.unanswered("limit"), 2);
     bed.dns.close().await;
-    let again = bed.netns.run_async(|| Listeners::open(true, &mut Handed::default(), false)).await.unwrap();
+    let again = bed.netns.run_async(|| Listeners::open(&AT, true, &mut Handed::default(), false)).await.unwrap();
     assert!(again.is_ok(), "the ports are free: {again:?}");
+}
+
+#[tokio::test]
+async fn listens_where_it_is_told_and_nowhere_else() {
+    let Some(bed) = bed(None, web(), Arc::new(|_: &[u8]| Vec::new())).await else { return };
+    let open = async |at: &'static [&'static str], ipv6| {
+        let at: Vec<SocketAddr> = at.iter().map(|at| at.parse().unwrap()).collect();
+        let opened =
+            bed.netns.run_async(move || Listeners::open(&at, ipv6, &mut Handed::default(), false)).await.unwrap();
+        let listeners = opened.map_err(|error| error.to_string())?;
+        let addresses: Vec<_> =
+            listeners.datagrams.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+        assert_eq!(
+            addresses,
+            listeners.streams.iter().map(|s| s.local_addr().unwrap().to_string()).collect::<Vec<_>>()
+        );
+        Ok::<_, String>(addresses)
+    };
+    const BOTH: &[&str] = &["127.0.0.1:5353", "[::1]:5353"];
+    assert_eq!(open(BOTH, true).await.unwrap(), BOTH);
+    assert_eq!(open(BOTH, false).await.unwrap(), &BOTH[..1], "IPv6 is off");
+    assert_eq!(open(&["[::1]:5353"], false).await.unwrap(), ["[::1]:5353"], "somebody asked for it");
+    let foreign = open(&["192.0.2.1:5353"], true).await.unwrap_err();
+    assert!(foreign.contains("cannot listen for DNS on 192.0.2.1:5353"), "{foreign}");
 }
 
 /// Brings `late` into the mesh.

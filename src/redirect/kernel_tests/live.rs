@@ -221,7 +221,7 @@ fn a_question_from_a_port_that_the_pod_asked_from_reaches_the_server() {
     for redirector in redirectors() {
         let Some(lab) = lab() else { return };
         let addresses = pod_addresses();
-        let plan = plan(&PlanInput { dns: true, ..PlanInput::default() });
+        let plan = plan(&PlanInput { dns: Some(15053), ..PlanInput::default() });
         redirector.lay(lab.target(&addresses), &plan).map(drop).unwrap();
         for (pod, far, _) in families() {
             let name = redirector.backend();

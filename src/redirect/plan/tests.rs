@@ -33,7 +33,7 @@ fn every_redirect_is_of_first_packets_only() {
 
 #[test]
 fn dns_is_redirected_before_what_else_the_pod_dials() {
-    let with = plan(&input(|i| i.dns = true));
+    let with = plan(&input(|i| i.dns = Some(15053)));
     let found = redirects(&with);
     assert_eq!(
         found,
@@ -48,6 +48,8 @@ fn dns_is_redirected_before_what_else_the_pod_dials() {
     let zone = rules().find(|rule| rule.name == "zone-dns").expect("the daemon's own questions have their zone");
     assert!(zone.matches.contains(&Match::Mark(DAEMON_MARK)), "{zone:?}");
     assert!(redirects(&with.withdrawn()).is_empty(), "a pod that leaves asks its servers itself");
+    let elsewhere = redirects(&plan(&input(|i| i.dns = Some(5353))));
+    assert_eq!(elsewhere[1..3], [("redirect-dns-udp", 5353), ("redirect-dns-tcp", 5353)], "where it listens");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The parts of a node, built in order and handed to their tasks.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -14,7 +15,8 @@ use super::seen::{self, Seen};
 use super::sources::{Agent, Certificates, ControlPlane, Meshed, Sources};
 use super::takeover::{Predecessor, Relay};
 use super::trim;
-use crate::config::node::NodeSettings;
+use crate::config::drop_in::DnsAddress;
+use crate::config::node::{NodeSettings, RedirectBackend};
 use crate::config::source::PodSource;
 use crate::dns;
 use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified, Wanted};
@@ -125,6 +127,7 @@ impl Parts {
                 .drop_in
                 .as_ref()
                 .map_or(settings.dns_capture, |drop_in| drop_in.dns_capture.unwrap_or(true)),
+            dns_addresses: dns_addresses(settings).into(),
             cgroup,
             reset_older: settings.reset_older_connections,
             withdraw_deadline: settings.withdraw_deadline,
@@ -269,6 +272,15 @@ fn trust(settings: &NodeSettings) -> (Trust, Follower) {
 
 fn mark(settings: &NodeSettings) -> u32 {
     settings.drop_in.as_ref().and_then(|drop_in| drop_in.packet_mark).unwrap_or(DAEMON_MARK)
+}
+
+/// Where a pod's name server listens. Rules of ours lead questions of both families to loopback.
+fn dns_addresses(settings: &NodeSettings) -> Vec<SocketAddr> {
+    let told = settings.drop_in.as_ref().map_or_else(DnsAddress::default, |drop_in| drop_in.dns_address);
+    match settings.redirect_backend {
+        RedirectBackend::Agent => told.addresses(),
+        _ => DnsAddress::Loopback(told.port()).addresses(),
+    }
 }
 
 fn data_path(settings: &NodeSettings) -> Config {

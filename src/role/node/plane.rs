@@ -3,7 +3,7 @@
 mod error;
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub ipv6: Ipv6,
     /// Whether pods that say nothing have a DNS proxy.
     pub dns_capture: bool,
+    /// Where it listens; the port is that of rules of ours.
+    pub dns_addresses: Arc<[SocketAddr]>,
     /// The daemon's cgroup, where the kernel can match it.
     pub cgroup: Option<CgroupMatch>,
     /// Reset the connections that are older than the enrolment.
@@ -142,6 +144,7 @@ impl Plane {
             Ipv6::On => Families::Both,
         };
         let cgroup = self.config.cgroup.clone();
+        let dns = self.config.dns_addresses.first().filter(|_| dns).map(SocketAddr::port);
         Ok(plan(&PlanInput { capture_inbound: true, cgroup, dns, families, virtual_interfaces: Vec::new() }))
     }
 
@@ -195,14 +198,16 @@ impl Plane {
         let account = Arc::clone(&pod.service_account);
         let identity = Identity::new(trust_domain, Arc::clone(&pod.key.namespace), account);
         let certificate = self.certs.acquire(&identity);
-        let doors = Doors { dns: captures_dns, ipv6, mark };
+        let dns = captures_dns.then(|| Arc::clone(&self.config.dns_addresses));
+        let doors = Doors { dns, ipv6, mark };
         let handed = match &self.taker {
             Some(taker) => taker.sockets(&pod.uid, netns.id()).await,
             None => Handed::default(),
         };
         let begin = self.taker.as_ref().filter(|_| !handed.is_empty()).map(|taker| taker.begin().clone());
         let is_taken = begin.is_some();
-        let opened = netns.run_async(move || doors.open(handed, begin, false)).await?;
+        let first = doors.clone();
+        let opened = netns.run_async(move || first.open(handed, begin, false)).await?;
         let (listeners, asked) = match opened {
             Err(error) if error.is_taken() && self.config.beside && !self.redirection.is_own() => {
                 self.can_serve(&pod, &certificate).await?;
@@ -258,9 +263,10 @@ impl Plane {
 }
 
 /// Which listeners a pod has.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Doors {
-    dns: bool,
+    /// Where its name server listens, when it has one.
+    dns: Option<Arc<[SocketAddr]>>,
     ipv6: bool,
     mark: u32,
 }
@@ -274,7 +280,7 @@ impl Doors {
         beside: bool,
     ) -> Result<(Listeners, Option<dns::Listeners>), PlaneError> {
         let Self { dns, ipv6, mark } = self;
-        let asked = dns.then(|| dns::Listeners::open(ipv6, &mut handed, beside)).transpose()?;
+        let asked = dns.map(|addresses| dns::Listeners::open(&addresses, ipv6, &mut handed, beside)).transpose()?;
         let listeners = Listeners::open(ipv6, mark, &mut handed, beside)?;
         let Some(begin) = begin else { return Ok((listeners, asked)) };
         let held = asked.map(|asked| asked.held_until(begin.clone()));

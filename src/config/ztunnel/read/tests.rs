@@ -189,6 +189,9 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("RUST_LOG", "info,hyper", "a list of levels");
     check("NODE_NAME", "Node 1", "a name of lower-case");
     check("ISTIO_META_DNS_PROXY_ADDR", "localhost", "127.0.0.1:15053");
+    check("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:15001", "a port of its own");
+    let told = error(&[("PROXY_CONFIG", "proxyMetadata: {DNS_PROXY_ADDR: here}")]);
+    assert!(told.contains("proxyMetadata: DNS_PROXY_ADDR") && told.contains("\"here\" is not an address"), "{told}");
     check("PROXY_CONFIG", "statsPort: many", "the YAML of a proxy's configuration");
     check("PROXY_MODE", "dedicated", "one process serves all pods");
     check("PROXY_MODE", "both", "shared or dedicated");
@@ -201,6 +204,22 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     assert!(error(&[("XDS_ADDRESS", "")]).starts_with("there is no mesh: set XDS_ADDRESS"));
     let nobody = settings_of(&Environment::default(), None).unwrap_err().to_string();
     assert_eq!(nobody, "NODE_NAME is not set: take it from the downward API (spec.nodeName)");
+}
+
+#[test]
+fn the_name_server_of_a_pod_listens_where_metadata_says() {
+    let at = |pairs: &[(&str, &str)]| settings(pairs).drop_in.unwrap().dns_address;
+    let told = |address: &str| at(&[("ISTIO_META_DNS_PROXY_ADDR", address)]);
+    assert_eq!(at(&[]), DnsAddress::Loopback(15053));
+    assert_eq!(told("localhost:5353"), DnsAddress::Loopback(5353));
+    assert_eq!(told("127.0.0.1:5353"), DnsAddress::At("127.0.0.1:5353".parse().unwrap()));
+    assert_eq!(told("[::]:15053"), DnsAddress::Loopback(15053), "nobody else is answered");
+    assert_eq!(at(&[("PROXY_CONFIG", "proxyMetadata: {DNS_PROXY_ADDR: '[::1]:53'}")]).port(), 53);
+    assert_eq!(DnsAddress::Loopback(9).addresses().len(), 2);
+    let own = ("CULVERT_REDIRECT_BACKEND", "nftables");
+    let elsewhere = error(&[("ISTIO_META_DNS_PROXY_ADDR", "192.0.2.1:53"), own]);
+    assert!(elsewhere.contains("DNS_PROXY_ADDR 192.0.2.1:53 is not on loopback"), "{elsewhere}");
+    assert_eq!(at(&[("ISTIO_META_DNS_PROXY_ADDR", "[::1]:5353"), own]).port(), 5353);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::Root;
+use crate::config::drop_in::DnsAddress;
 use crate::config::node::Ipv6;
 use crate::enroll::announced::Announced;
 use crate::enroll::manager::{Manager, PodStatus, State};
@@ -210,6 +211,7 @@ impl Node {
             cluster: "c".into(),
             ipv6: Ipv6::Auto,
             dns_capture: false,
+            dns_addresses: DnsAddress::default().addresses().into(),
             cgroup: None,
             reset_older: false,
             withdraw_deadline: Duration::from_secs(60),
