@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::secret::{Header, Secret};
+use crate::hbone::settings::Sizes;
 use crate::model::ports;
 
 /// The node in ztunnel's place.
@@ -33,6 +34,8 @@ pub struct DropIn {
     /// Beside another proxy on the same pods, listen with SO_REUSEPORT once ready.
     pub port_reuse: bool,
     pub keepalive: Keepalive,
+    /// `HTTP2_…`: what peers of tunnels are told.
+    pub http2: Sizes,
     /// Lines of the access log are written only where the log's levels have `access` at `info`.
     pub access_log_by_level: bool,
     /// `ISTIO_META_ISTIO_VERSION`, for the dump.

@@ -80,7 +80,7 @@ impl Tunnel {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let opened = settings::client().handshake::<_, Bytes>(stream).await;
+        let opened = settings::client(budget.sizes()).handshake::<_, Bytes>(stream).await;
         let (requests, mut connection) = opened.map_err(|error| ConnectionError::Protocol((&error).into()))?;
         let windows = Windows::new(budget.clone());
         let pacer = Pacer::new(connection.ping_pong(), Arc::clone(&windows));

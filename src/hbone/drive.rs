@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::settings::{DEAD, KEEPALIVE, STREAM_WINDOW};
+use super::settings::{DEAD, KEEPALIVE};
 use super::window::Windows;
 
 /// Between two measurements of a round trip: a PING for every window's worth of bytes would be one a millisecond.
@@ -65,7 +65,7 @@ impl Pacer {
             }
             let now = Instant::now();
             if now >= self.not_before && self.windows.wants_shrink() {
-                return Event::Resize(STREAM_WINDOW);
+                return Event::Resize(self.windows.first());
             }
             let measure = self.windows.wants_measure();
             let keepalive = self.last_pong + KEEPALIVE;

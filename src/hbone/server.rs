@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// No preface in time, or another protocol.
     pub async fn open(stream: S, budget: &Budget) -> Result<Self, ConnectionError> {
-        let handshake = settings::server().handshake::<_, Bytes>(stream);
+        let handshake = settings::server(budget.sizes()).handshake::<_, Bytes>(stream);
         let connection = timeout(FIRST_REQUEST, handshake)
             .await
             .map_err(|_| ConnectionError::Idle { what: "HTTP/2 preface", limit: FIRST_REQUEST })?

@@ -8,7 +8,7 @@ pub const STREAM_WINDOW: u32 = 256 << 10;
 pub const MAX_STREAM_WINDOW: u32 = 4 << 20;
 /// Receive window of a connection, the largest there is (RFC 9113 section 6.9.1), so that streams which stall never
 /// hold up another. Memory is bounded by the streams' windows and the [`Budget`](super::Budget).
-pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+pub const CONNECTION_WINDOW: u32 = Sizes::MOST_WINDOW;
 /// Largest frame that we accept, 256 KiB: one frame a read of the far relay. Larger frames would only make the ninth
 /// stream wait for the eighth; a frame is in memory whole before its first byte goes on.
 pub const MAX_FRAME: u32 = 256 << 10;
@@ -57,12 +57,24 @@ pub const IDLE: Duration = Duration::from_secs(300);
 /// A server ends a connection without a stream after this, 30 min: clients of others may never do so.
 pub const SERVER_IDLE: Duration = Duration::from_secs(1800);
 
-pub(super) fn client() -> h2::client::Builder {
+/// What peers are told that they may send before some of it has gone to an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes that a stream's window may grow to, 1 to 2^31-1. It starts at [`STREAM_WINDOW`], or here when this is less.
+    pub stream_window: u32,
+    /// Bytes of the window of all streams of a connection together, 65,535 to 2^31-1: HTTP/2 begins with the least and has no way
+    /// to take some back. Below the streams' windows together, streams whose apps do not read stop the others.
+    pub connection_window: u32,
+    /// Bytes of the largest frame, 16,384 to 16,777,215 (SETTINGS_MAX_FRAME_SIZE, RFC 9113 section 6.5.2).
+    pub frame: u32,
+}
+
+pub(super) fn client(sizes: Sizes) -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
     builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
+        .initial_window_size(sizes.first_window())
+        .initial_connection_window_size(sizes.connection_window)
+        .max_frame_size(sizes.frame)
         .max_header_list_size(CLIENT_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAMES)
@@ -73,12 +85,12 @@ pub(super) fn client() -> h2::client::Builder {
     builder
 }
 
-pub(super) fn server() -> h2::server::Builder {
+pub(super) fn server(sizes: Sizes) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
+        .initial_window_size(sizes.first_window())
+        .initial_connection_window_size(sizes.connection_window)
+        .max_frame_size(sizes.frame)
         .max_header_list_size(SERVER_HEADER_LIST)
         .max_concurrent_streams(SERVER_STREAMS)
         .max_send_buffer_size(SEND_BUFFER)
@@ -88,3 +100,37 @@ pub(super) fn server() -> h2::server::Builder {
         .max_local_error_reset_streams(Some(LOCAL_ERROR_RESETS));
     builder
 }
+
+// === impl Sizes ===
+
+impl Sizes {
+    /// Of a stream's window and of a connection's: no more is possible (RFC 9113 section 6.9.1).
+    pub const MOST_WINDOW: u32 = (1 << 31) - 1;
+    /// Of a connection's window: what it begins with (RFC 9113 section 6.9.2).
+    pub const LEAST_CONNECTION_WINDOW: u32 = 65_535;
+    pub const LEAST_FRAME: u32 = 1 << 14;
+    pub const MOST_FRAME: u32 = (1 << 24) - 1;
+
+    /// The window of a stream that has not shown that it needs more.
+    pub fn first_window(&self) -> u32 {
+        self.stream_window.min(STREAM_WINDOW)
+    }
+
+    /// A value that the protocol does not have becomes the nearest that it has.
+    pub(super) fn within_protocol(self) -> Self {
+        Self {
+            stream_window: self.stream_window.clamp(1, Self::MOST_WINDOW),
+            connection_window: self.connection_window.clamp(Self::LEAST_CONNECTION_WINDOW, Self::MOST_WINDOW),
+            frame: self.frame.clamp(Self::LEAST_FRAME, Self::MOST_FRAME),
+        }
+    }
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { stream_window: MAX_STREAM_WINDOW, connection_window: CONNECTION_WINDOW, frame: MAX_FRAME }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,20 @@
 //!
 //! A stream's window is what the peer may send before we give some back, so it is memory that the peer can make us
 //! hold. Every stream is charged its window to the budget of its pod when it opens. A window starts at
-//! [`STREAM_WINDOW`] and doubles when a stream has used most of it within one round trip *and its bytes went to the
+//! [`STREAM_WINDOW`](super::settings::STREAM_WINDOW) and doubles when a stream has used most of it within one round trip *and its bytes went to the
 //! app in that time*: an app that does not read never makes it grow.
 //!
 //! The HTTP/2 library can change the window of all streams of a connection (SETTINGS_INITIAL_WINDOW_SIZE, RFC 9113
 //! section 6.9.2) and not of one alone. So growth is by connection, and the budget must allow it for each of its
 //! streams. When the pod is over its budget, connections fall back to the starting window. That one is always granted:
-//! a pod may hold at most `max(budget, streams * 256 KiB)` bytes that its apps have not taken.
+//! a pod may hold at most `max(budget, streams * 256 KiB)` bytes that its apps have not taken. [`Sizes`] may bound more tightly.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::settings::{MAX_STREAM_WINDOW, STREAM_WINDOW};
+use super::settings::Sizes;
 
 /// Bytes that a pod's streams may be sent before its apps take them, and as many that its apps may have sent before
 /// peers take them (see [`unsent`](super::unsent)). Cheap to clone; one for each pod.
@@ -28,6 +28,7 @@ struct Account {
     unsent: AtomicUsize,
     held_back: AtomicU64,
     limit: usize,
+    sizes: Sizes,
 }
 
 /// The windows of one connection, shared by its driver and its streams.
@@ -71,8 +72,17 @@ pub(super) struct Measured {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
+        Self::with_sizes(limit, Sizes::default())
+    }
+
+    /// A budget of `limit` bytes, for connections that tell their peers `sizes`.
+    pub fn with_sizes(limit: usize, sizes: Sizes) -> Self {
         let (charged, unsent, held_back) = Default::default();
-        Self(Arc::new(Account { charged, unsent, held_back, limit }))
+        Self(Arc::new(Account { charged, unsent, held_back, limit, sizes: sizes.within_protocol() }))
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.0.sizes
     }
 
     /// Bytes of window that are out now; may be over the limit, see the module.
@@ -128,10 +138,11 @@ impl Budget {
 
 impl Windows {
     pub(super) fn new(budget: Budget) -> Arc<Self> {
+        let window = budget.sizes().first_window();
         Arc::new(Self {
             budget,
-            open: Mutex::new(Open { streams: 0, window: STREAM_WINDOW }),
-            window: AtomicU32::new(STREAM_WINDOW),
+            open: Mutex::new(Open { streams: 0, window }),
+            window: AtomicU32::new(window),
             epoch: AtomicU64::new(0),
             best: AtomicUsize::new(0),
             wake: Notify::new(),
@@ -150,6 +161,15 @@ impl Windows {
 
     pub(super) fn window(&self) -> u32 {
         self.window.load(Ordering::Relaxed)
+    }
+
+    /// What a connection falls back to when the pod is over its budget.
+    pub(super) fn first(&self) -> u32 {
+        self.budget.sizes().first_window()
+    }
+
+    fn most(&self) -> u32 {
+        self.budget.sizes().stream_window
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -171,7 +191,7 @@ impl Windows {
 
     /// A round trip is worth measuring: bytes are moving and the window may still grow.
     pub(super) fn wants_measure(&self) -> bool {
-        self.window.load(Ordering::Relaxed) < MAX_STREAM_WINDOW
+        self.window.load(Ordering::Relaxed) < self.most()
             && self.moved.load(Ordering::Relaxed) >= self.window.load(Ordering::Relaxed) as usize / 2
     }
 
@@ -187,12 +207,12 @@ impl Windows {
         self.moved.store(0, Ordering::Relaxed);
         let window = self.window.load(Ordering::Relaxed);
         let limited = self.best.load(Ordering::Relaxed) >= window as usize / 3 * 2;
-        (limited && window < MAX_STREAM_WINDOW).then(|| (window * 2).min(MAX_STREAM_WINDOW))
+        (limited && window < self.most()).then(|| window.saturating_mul(2).min(self.most()))
     }
 
     /// The pod is over its budget and this connection has grown.
     pub(super) fn wants_shrink(&self) -> bool {
-        self.window.load(Ordering::Relaxed) > STREAM_WINDOW && self.budget.is_over()
+        self.window.load(Ordering::Relaxed) > self.first() && self.budget.is_over()
     }
 
     /// Charges the streams for `to`; false when the budget does not allow it.
@@ -219,7 +239,7 @@ impl Windows {
             }
             measured.bytes += bytes;
             self.best.fetch_max(measured.bytes, Ordering::Relaxed);
-        } else if self.window.load(Ordering::Relaxed) < MAX_STREAM_WINDOW {
+        } else if self.window.load(Ordering::Relaxed) < self.most() {
             let before = self.moved.fetch_add(bytes, Ordering::Relaxed);
             let half = self.window.load(Ordering::Relaxed) as usize / 2;
             if before < half && before + bytes >= half {

@@ -18,6 +18,7 @@ use crate::config::raw::{Origin, Underlay};
 use crate::config::secret::{Header, Secret};
 use crate::config::table::{NODE, find};
 use crate::config::value::{self, BadValue, Kind};
+use crate::hbone::settings::Sizes;
 use crate::model::ports;
 
 /// What is asked of the host.
@@ -79,6 +80,7 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
             .parsed("PACKET_MARK", "a packet mark: write 1337", |text| text.parse().ok().filter(|mark| *mark != 0))?,
         port_reuse: reading.bool("INPOD_PORT_REUSE", true)?,
         keepalive: reading.keepalive()?,
+        http2: reading.http2()?,
         access_log_by_level: true,
         istio_version: meta("ISTIO_VERSION").map(str::to_owned),
         unused: reading.unused,
@@ -343,6 +345,22 @@ impl Reading<'_> {
             interval: positive("KEEPALIVE_INTERVAL", usual.interval)?,
             probes: self.parsed("KEEPALIVE_RETRIES", "a number from 1 to 127", probes)?.unwrap_or(usual.probes),
             user_timeout: self.bool("USER_TIMEOUT_ENABLED", usual.user_timeout)?,
+        })
+    }
+
+    /// What peers are told of windows and frames. The protocol's ranges are those of [`Sizes`].
+    fn http2(&self) -> Result<Sizes, ZtunnelError> {
+        let bytes = |variable, least: u32, most: u32, usual| {
+            let within = |text: &str| text.parse().ok().filter(|bytes| (least..=most).contains(bytes));
+            let expected = format!("a number of bytes from {least} to {most}");
+            Ok(self.parsed(variable, &expected, within)?.unwrap_or(usual))
+        };
+        let (usual, most) = (Sizes::default(), Sizes::MOST_WINDOW);
+        let least = Sizes::LEAST_CONNECTION_WINDOW;
+        Ok(Sizes {
+            stream_window: bytes("HTTP2_STREAM_WINDOW_SIZE", 1, most, usual.stream_window)?,
+            connection_window: bytes("HTTP2_CONNECTION_WINDOW_SIZE", least, most, usual.connection_window)?,
+            frame: bytes("HTTP2_FRAME_SIZE", Sizes::LEAST_FRAME, Sizes::MOST_FRAME, usual.frame)?,
         })
     }
 

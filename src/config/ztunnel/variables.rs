@@ -64,13 +64,21 @@ pub const ALL: &[Variable] = &[
     always("ENABLE_PROXY", "true", "this process is the proxy"),
     always("ENABLE_RESPONSE_BAGGAGE", "true", "answers always say who has answered"),
     always("FAKE_CA", "false", "a CA of its own is what an empty CA_ADDRESS gives"),
-    unused(
+    heard(
         "HTTP2_CONNECTION_WINDOW_SIZE",
         "16777216",
-        "a connection's window never stops a stream here; window-budget bounds a pod's bytes",
+        "bytes that all streams of a connection may be sent together, 65535 to 2147483647. Not set: 2147483647, so that no stream stops another; window-budget bounds a pod's bytes",
     ),
-    unused("HTTP2_FRAME_SIZE", "1048576", "frames of 256 KiB are accepted: larger ones make every other stream wait"),
-    unused("HTTP2_STREAM_WINDOW_SIZE", "4194304", "windows grow with need from 256 KiB to 4 MiB, within window-budget"),
+    heard(
+        "HTTP2_FRAME_SIZE",
+        "1048576",
+        "the largest frame that peers may send, 16384 to 16777215. Not set: 262144; larger ones make every other stream wait",
+    ),
+    heard(
+        "HTTP2_STREAM_WINDOW_SIZE",
+        "4194304",
+        "bytes that a stream's window may grow to, 1 to 2147483647, within window-budget. It begins with 262144, or here when this is less",
+    ),
     always("INPOD_ENABLED", "true", "this process serves the pods of its node"),
     heard("INPOD_PORT_REUSE", "true", "listeners beside another proxy's on the same pods, once ready"),
     setting("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "zds-socket"),

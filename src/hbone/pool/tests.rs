@@ -68,7 +68,7 @@ impl Dial for Dialler {
         let (limit, open, drain) = (peers.limit, Arc::clone(&peers.open), peers.drain.lock().unwrap().clone());
         spawn(async move {
             open.fetch_add(1, Ordering::Relaxed);
-            let mut builder = settings::server();
+            let mut builder = settings::server(settings::Sizes::default());
             builder.max_concurrent_streams(limit.unwrap_or(settings::SERVER_STREAMS));
             if let Ok(connection) = builder.handshake(far).await {
                 let echo = |incoming: crate::hbone::server::Incoming| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::hbone::error::ConnectionError;
-use crate::hbone::settings::{DEAD, KEEPALIVE, MAX_STREAM_WINDOW, STREAM_WINDOW};
+use crate::hbone::settings::{DEAD, KEEPALIVE, MAX_STREAM_WINDOW, STREAM_WINDOW, Sizes};
 use crate::hbone::simulated::{Pair, drain_bytes, lagging, pair, pair_over, pipe, plenty, request, spawn};
 use crate::hbone::window::Budget;
 
@@ -149,8 +149,17 @@ async fn a_window_grows_while_the_app_reads_and_the_budget_allows() {
     let poor = Budget::new(first);
     let mut pair = pair_over(lagging(delay), &plenty(), &poor).await;
     assert_eq!(after_moving(&mut pair, 128 * MIB).await, first);
+    let told = |sizes| Budget::with_sizes(64 * MIB, sizes);
+    let half = told(Sizes { stream_window: MIB as u32, ..Sizes::default() });
+    let mut pair = pair_over(lagging(delay), &plenty(), &half).await;
+    assert_eq!(after_moving(&mut pair, 128 * MIB).await, MIB, "no further than it is told");
+
+    let joint = told(Sizes { connection_window: 100_000, ..Sizes::default() });
+    let mut pair = pair_over(lagging(delay), &plenty(), &joint).await;
+    assert_eq!(after_moving(&mut pair, 10 * MIB).await, 100_000, "all streams of the connection together");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!((budget.charged(), poor.charged()), (0, 0), "streams that ended give back what they had");
+    let left = [&budget, &poor, &half, &joint].map(Budget::charged);
+    assert_eq!(left, [0; 4], "streams that ended give back what they had");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::hbone::settings::{MAX_STREAM_WINDOW, STREAM_WINDOW};
 
 const W: usize = STREAM_WINDOW as usize;
 
@@ -59,4 +60,22 @@ fn growth_needs_one_stream_that_gave_most_of_a_window_back_within_one_measuremen
     assert!(windows.resize(MAX_STREAM_WINDOW));
     windows.gave_back(&mut measured, 100 * W);
     assert!(!windows.wants_measure(), "there is nothing left to grow to");
+}
+
+#[test]
+fn growth_ends_where_it_is_told() {
+    let sizes = |stream_window| Sizes { stream_window, ..Sizes::default() };
+    let after_most = |stream_window| {
+        let windows = Windows::new(Budget::with_sizes(100 * W, sizes(stream_window)));
+        windows.begin_measure();
+        windows.gave_back(&mut Measured::default(), W);
+        (windows.window(), windows.end_measure())
+    };
+    let (first, more) = (STREAM_WINDOW, STREAM_WINDOW + STREAM_WINDOW / 2);
+    assert_eq!(after_most(more), (first, Some(more)), "not beyond");
+    assert_eq!(after_most(first), (first, None), "no further");
+    assert_eq!(after_most(70_000), (70_000, None), "it does not begin above its end");
+    let windows = Windows::new(Budget::with_sizes(0, sizes(70_000)));
+    let _stream = windows.open();
+    assert!(!windows.wants_shrink(), "over the budget: there is nothing to fall back to");
 }

@@ -20,6 +20,7 @@ use crate::hbone::client::Request;
 use crate::hbone::error::TunnelError;
 use crate::hbone::headers::{Forwarded, TraceParent};
 use crate::hbone::pool::{Config, Dial, Key, Pool, PoolError, Watch};
+use crate::hbone::settings::Sizes;
 use crate::hbone::tunnel::TunnelStream;
 use crate::identity::access::{AccessError, PodCert};
 use crate::mesh::Held;
@@ -44,6 +45,8 @@ pub struct TunnelConfig {
     pub pool: Config,
     /// Bytes of receive windows of one pod, see `hbone::window`.
     pub window_budget: usize,
+    /// What peers are told of windows and frames.
+    pub sizes: Sizes,
 }
 
 /// The tunnels of one pod: those that it opens share connections, and all share one byte budget.
@@ -109,7 +112,7 @@ impl Tunnels {
             report: shared.report.clone(),
             trust: shared.trust.clone(),
         };
-        let budget = Budget::new(config.tunnels.window_budget);
+        let budget = Budget::with_sizes(config.tunnels.window_budget, config.tunnels.sizes);
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
         drop(shared.data.spawn(task.run(stop.clone())));

@@ -46,7 +46,11 @@ pub(in crate::proxy) fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             mark: 0,
             connections_per_pod: 64,
             handshakes_per_second: 500,
-            tunnels: TunnelConfig { pool: crate::hbone::pool::Config::default(), window_budget: 1 << 20 },
+            tunnels: TunnelConfig {
+                pool: crate::hbone::pool::Config::default(),
+                window_budget: 1 << 20,
+                sizes: Default::default(),
+            },
         },
         mesh,
         demand: None,

@@ -21,6 +21,7 @@ use crate::config::source::PodSource;
 use crate::dns;
 use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified, Wanted};
 use crate::hbone::pool;
+use crate::hbone::settings::Sizes;
 use crate::identity::certs;
 use crate::mesh;
 use crate::model::pod::Pod;
@@ -294,7 +295,11 @@ fn data_path(settings: &NodeSettings) -> Config {
         mark: mark(settings),
         connections_per_pod: settings.max_connections_per_pod.get(),
         handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),
-        tunnels: TunnelConfig { pool, window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX) },
+        tunnels: TunnelConfig {
+            pool,
+            window_budget: usize::try_from(settings.window_budget).unwrap_or(usize::MAX),
+            sizes: settings.drop_in.as_ref().map_or_else(Sizes::default, |drop_in| drop_in.http2),
+        },
     }
 }
 

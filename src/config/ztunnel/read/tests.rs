@@ -188,6 +188,12 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("RUST_LOG", "loud", "a list of levels");
     check("RUST_LOG", "info,hyper", "a list of levels");
     check("NODE_NAME", "Node 1", "a name of lower-case");
+    check("HTTP2_STREAM_WINDOW_SIZE", "0", "from 1 to 2147483647");
+    check("HTTP2_STREAM_WINDOW_SIZE", "2147483648", "from 1 to 2147483647");
+    check("HTTP2_CONNECTION_WINDOW_SIZE", "65534", "from 65535 to 2147483647");
+    check("HTTP2_CONNECTION_WINDOW_SIZE", "16MiB", "a number of bytes");
+    check("HTTP2_FRAME_SIZE", "16383", "from 16384 to 16777215");
+    check("HTTP2_FRAME_SIZE", "16777216", "from 16384 to 16777215");
     check("ISTIO_META_DNS_PROXY_ADDR", "localhost", "127.0.0.1:15053");
     check("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:15001", "a port of its own");
     let told = error(&[("PROXY_CONFIG", "proxyMetadata: {DNS_PROXY_ADDR: here}")]);

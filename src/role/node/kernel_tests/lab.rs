@@ -186,7 +186,11 @@ impl Node {
                 mark: DAEMON_MARK,
                 connections_per_pod: 64,
                 handshakes_per_second: 500,
-                tunnels: TunnelConfig { pool: pool::Config::default(), window_budget: 1 << 20 },
+                tunnels: TunnelConfig {
+                    pool: pool::Config::default(),
+                    window_budget: 1 << 20,
+                    sizes: Default::default(),
+                },
             },
             mesh: reader,
             demand: None,
