@@ -5,6 +5,7 @@
 //! private key, a bind (the listener is given).
 
 mod body;
+mod coding;
 pub mod istio;
 mod pages;
 mod server;

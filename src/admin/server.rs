@@ -74,7 +74,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub content_type: &'static str,
     pub body: Body,
-    /// `gzip`, when the body is.
+    /// `gzip` and others, when the body is packed so.
     pub encoding: Option<&'static str>,
     /// How long the request may take.
     pub patience: Duration,

@@ -1,12 +1,14 @@
 //! What a scraper and a probe read.
 
-use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
 
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
 
 use super::body::Body;
+use super::coding::{Spending, choose};
 use super::server::{Answer, Site};
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::{Phase, Shutdown};
@@ -14,7 +16,10 @@ use crate::telemetry::metrics::{Exposition, Metrics};
 
 /// `/metrics` and `/stats/prometheus`, at `metrics-address`.
 #[derive(Clone, Debug)]
-pub struct MetricsSite(pub Metrics);
+pub struct MetricsSite {
+    metrics: Metrics,
+    spending: Arc<Spending>,
+}
 
 /// How `/healthz/ready` speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +42,12 @@ pub struct ReadySite {
 
 // === impl MetricsSite ===
 
+impl MetricsSite {
+    pub fn new(metrics: Metrics) -> Self {
+        Self { metrics, spending: Arc::new(Spending::new(Instant::now())) }
+    }
+}
+
 impl Site for MetricsSite {
     fn answer(&self, request: &Parts) -> Option<Answer> {
         if !matches!(request.uri.path(), "/metrics" | "/stats/prometheus") {
@@ -45,12 +56,17 @@ impl Site for MetricsSite {
         let accept = request.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
         let exposition = Exposition::from_accept(accept);
         let accepted = request.headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let gzipped = accepted.flat_map(|list| list.split(',')).any(takes_gzip);
-        let text = self.0.render(exposition);
-        let packed = if gzipped { gzip(text.as_bytes()).ok() } else { None };
+        let text = self.metrics.render(exposition);
+        let started = Instant::now();
+        let coding = choose(accepted).filter(|_| self.spending.allows(started));
+        let packed = coding.and_then(|coding| Some((coding.pack(text.as_bytes()).ok()?, coding.name())));
         let answer = |body: Body| Answer::new(StatusCode::OK, exposition.content_type(), body);
         Some(match packed {
-            Some(packed) => Answer { encoding: Some("gzip"), ..answer(packed.into()) },
+            Some((packed, name)) => {
+                let now = Instant::now();
+                self.spending.spend(now - started, now);
+                Answer { encoding: Some(name), ..answer(packed.into()) }
+            }
             None => answer(text.into()),
         })
     }
@@ -96,19 +112,4 @@ impl ReadySite {
             }
         }
     }
-}
-
-/// One entry of `accept-encoding` (RFC 9110 section 12.5.3): gzip, and not with a weight of 0.
-fn takes_gzip(entry: &str) -> bool {
-    let mut parts = entry.split(';').map(str::trim);
-    let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
-    let refused = parts.any(|part| part.strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0)));
-    named && !refused
-}
-
-/// A scrape is repetitive: the fastest level takes nine tenths off.
-fn gzip(text: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(text)?;
-    packed.finish()
 }

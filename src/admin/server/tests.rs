@@ -128,7 +128,7 @@ async fn readiness_tells_the_phase_and_what_is_pending() {
 
 #[tokio::test]
 async fn metrics_follow_accept() {
-    let server = start(MetricsSite(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
+    let server = start(MetricsSite::new(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
     for path in ["/metrics", "/stats/prometheus"] {
         let (status, kind, body) =
             fetch(&server, Method::GET, path, "application/openmetrics-text;version=1.0.0").await;
@@ -254,7 +254,7 @@ async fn a_written_body_arrives_whole_or_is_cut() {
 
 #[tokio::test]
 async fn a_scrape_is_packed_for_who_takes_it() {
-    let server = start(MetricsSite(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
+    let server = start(MetricsSite::new(Metrics::new(Config { series_budget: 10 }, "1.2.3")));
     let ask = async |accepts: &str| {
         let mut stream = dial(server.address).await;
         let head = format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept-encoding: {accepts}\r\n\r\n");
@@ -264,14 +264,19 @@ async fn a_scrape_is_packed_for_who_takes_it() {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         (String::from_utf8(answer[..end].to_vec()).unwrap(), answer[end..].to_vec())
     };
-    for accepts in ["gzip", "br, gzip;q=0.5", "zstd,*", "GZIP"] {
+    for (accepts, coding) in [("br", "br"), ("deflate;q=0.5, zstd", "zstd"), ("deflate", "deflate")] {
+        let (head, body) = ask(accepts).await;
+        assert!(head.contains(&format!("content-encoding: {coding}\r\n")), "{accepts}: {head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{accepts}: {head}");
+    }
+    for accepts in ["gzip", "br;q=0.4, gzip;q=0.5", "br;q=0,*", "GZIP"] {
         let (head, body) = ask(accepts).await;
         assert!(head.contains("content-encoding: gzip\r\n"), "{accepts}: {head}");
         let mut text = String::new();
         io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
         assert!(text.contains("istio_build{"), "{text}");
     }
-    for accepts in ["identity", "gzip;q=0", "br", ""] {
+    for accepts in ["identity", "gzip;q=0", "compress", ""] {
         let (head, body) = ask(accepts).await;
         assert!(!head.contains("content-encoding"), "{accepts}: {head}");
         assert!(String::from_utf8(body).unwrap().contains("istio_build{"));

@@ -49,7 +49,7 @@ pub(super) fn sites(seen: &Arc<Seen>, readiness: &Readiness, shutdown: &Shutdown
     seen.metrics.on_scrape(move |metrics| scraped.gauges(metrics));
     [
         Arc::new(Pages::new(env!("CARGO_PKG_VERSION"), pages, Vec::new())),
-        Arc::new(MetricsSite(seen.metrics.clone())),
+        Arc::new(MetricsSite::new(seen.metrics.clone())),
         Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words: ReadyWords::Own }),
     ]
 }

@@ -89,7 +89,7 @@ pub(super) fn sites(
     let words = if seen.face.is_some() { ReadyWords::Istio } else { ReadyWords::Own };
     [
         Arc::new(istio::with_dump(pages, seen)),
-        Arc::new(MetricsSite(seen.metrics.clone())),
+        Arc::new(MetricsSite::new(seen.metrics.clone())),
         Arc::new(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words }),
     ]
 }
