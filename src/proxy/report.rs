@@ -94,6 +94,20 @@ impl Report {
         .emit();
     }
 
+    /// A connection of `source` needs the address of a workload that has the name `hostname` alone.
+    pub fn looks_up(&self, source: Option<&Held>, hostname: &str) {
+        let Peer {
+            workload, canonical_service, canonical_revision, namespace, principal, app, version, cluster, ..
+        } = peer(source, None);
+        let source = [workload, canonical_service, canonical_revision, namespace, principal, app, version, cluster]
+            .map(|label| {
+                // A label that nobody knows is written so.
+                label.unwrap_or_else(|| UNKNOWN.into())
+            });
+        let [a, b, c, d, e, f, g, h] = &source;
+        self.metrics.counter(table::ON_DEMAND_DNS, [a, b, c, d, e, f, g, h, hostname]).increment();
+    }
+
     /// A handshake is over.
     pub fn handshake(&self, reporter: Reporter, resumed: bool) {
         let kind = if resumed { "resumed" } else { "full" };
@@ -267,5 +281,40 @@ fn peer(workload: Option<&Held>, identity: Option<&Identity>) -> Peer {
         cluster: known(&workload.cluster),
         region: known(&workload.locality.region),
         zone: known(&workload.locality.zone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::workload::Workload;
+    use crate::telemetry::metrics::{Config, Exposition};
+
+    #[test]
+    fn a_lookup_is_counted_by_who_needs_it_and_for_whom() {
+        let metrics = Metrics::new(Config { series_budget: 10 }, "1");
+        let report = Report { metrics: metrics.clone(), access_log: false, pulse: Pulse::default() };
+        let source = Held::apart(Workload {
+            owner: "web".into(),
+            namespace: "shop".into(),
+            canonical_name: "front".into(),
+            canonical_revision: "v2".into(),
+            cluster: "east".into(),
+            ..Workload::default()
+        });
+        report.looks_up(Some(&source), "db.example.com");
+        report.looks_up(Some(&source), "db.example.com");
+        report.looks_up(None, "db.example.com");
+        let text = metrics.render(Exposition::Prometheus);
+        let line = |wanted: &str| text.lines().any(|line| line == wanted);
+        assert!(
+            line(
+                "istio_on_demand_dns_total{source_workload=\"web\",source_canonical_service=\"front\",\
+                 source_canonical_revision=\"v2\",source_workload_namespace=\"shop\",source_principal=\"unknown\",\
+                 source_app=\"front\",source_version=\"v2\",source_cluster=\"east\",hostname=\"db.example.com\"} 2"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("source_cluster=\"unknown\",hostname=\"db.example.com\"} 1"), "{text}");
     }
 }

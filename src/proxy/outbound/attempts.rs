@@ -16,8 +16,8 @@ use super::express::{self, Near};
 use super::tunnel::Proven;
 use super::{beyond, plain, tunnel};
 use crate::hbone::tunnel::TunnelStream;
-use crate::mesh::View;
 use crate::mesh::demand::Sought;
+use crate::mesh::{Held, View};
 use crate::model::spiffe::Identity;
 use crate::proxy::asking::Asking;
 use crate::proxy::outcome::Failure;
@@ -93,7 +93,7 @@ pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
             Err(why) => return Err(Given { why, attempted }),
         }
         let tried = match &attempted.decision.route {
-            Route::Resolve(_, name) => match attempts.resolve(name, random).await {
+            Route::Resolve(_, name) => match attempts.resolve(name, attempted.source.as_deref(), random).await {
                 // The same chance leads to the same endpoint, which has an address now.
                 Ok(()) => continue,
                 Err(failed) => Err(failed),
@@ -184,8 +184,9 @@ impl Attempts<'_> {
     }
 
     /// Looks up the name of a chosen endpoint, for this connection.
-    async fn resolve(&mut self, name: &Arc<str>, random: u64) -> Result<(), Failed> {
+    async fn resolve(&mut self, name: &Arc<str>, source: Option<&Held>, random: u64) -> Result<(), Failed> {
         let Captured { pod, destination, .. } = self.captured;
+        pod.shared.report.looks_up(source, name);
         let found = pod.shared.names.lookup(name, destination.is_ipv4(), random).await;
         let failed = |source| Failed { why: Failure::Name(Box::new(source)), blame: Blame::Endpoint };
         self.resolved.push((Arc::clone(name), found.map_err(failed)?));

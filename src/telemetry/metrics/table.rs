@@ -26,6 +26,19 @@ pub const BUCKETS: [f64; 6] = [0.0005, 0.001, 0.01, 0.1, 1.0, 5.0];
 pub const DNS: [&str; 4] =
     ["request_query_type", "request_protocol", "source_canonical_service", "source_canonical_revision"];
 
+/// The labels of `istio_on_demand_dns_total`, in the order that Istio's own have.
+pub const ON_DEMAND: [&str; 9] = [
+    "source_workload",
+    "source_canonical_service",
+    "source_canonical_revision",
+    "source_workload_namespace",
+    "source_principal",
+    "source_app",
+    "source_version",
+    "source_cluster",
+    "hostname",
+];
+
 /// What a scraper and the reference page are told.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
@@ -95,6 +108,8 @@ declare! {
         "Bytes from server to client";
     TCP_SOCKETS_OPEN: Gauges Gauge "istio_tcp_sockets_open" &["reporter"],
         "TCP connections that are open now";
+    ON_DEMAND_DNS: Counters Counter "istio_on_demand_dns_total" &ON_DEMAND,
+        "Connections that needed the address of a workload with a host name and no address; source_principal is unknown, since nothing is proven yet";
     XDS_TERMINATIONS: Counters Counter "istio_xds_connection_terminations_total" &["reason"],
         "Ends of the stream to the control plane; reason is ConnectionError (never opened), Error, Reconnect (cut) or Complete (closed by its server)";
     XDS_MESSAGES: Counters Counter "istio_xds_message_total" &["url"],
