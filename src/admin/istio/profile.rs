@@ -116,7 +116,7 @@ pub fn heap() -> Order {
     })
 }
 
-/// Says that it is off, whatever is asked.
+/// Says that it is off, whatever is asked: Istio's tools read the state from the answer, and `activate=true` changes none.
 pub fn heap_profiling() -> Order {
     Order::new("debug/pprof/heap/profiling", "whether the heap is profiled", Verb::Any, |_| {
         Answer::text(StatusCode::OK, "heap profiling active: false\n")

@@ -207,6 +207,21 @@ async fn readiness_in_istios_words() {
 }
 
 #[tokio::test]
+async fn the_heap_has_no_profile_and_says_so() {
+    use crate::admin::istio::{heap, heap_profiling};
+    let server = start(pages().with_orders(vec![heap(), heap_profiling()]));
+    for method in [Method::GET, Method::POST] {
+        let (status, _, body) = fetch(&server, method.clone(), "/debug/pprof/heap", "*/*").await;
+        assert_eq!((status, body.as_str()), (500, "this build has no profile of the heap: its allocator keeps none\n"));
+        for query in ["", "?activate=true", "?activate=false", "?activate=perhaps"] {
+            let path = format!("/debug/pprof/heap/profiling{query}");
+            let (status, _, body) = fetch(&server, method.clone(), &path, "*/*").await;
+            assert_eq!((status, body.as_str()), (200, "heap profiling active: false\n"), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn orders_take_post_alone_and_not_from_a_browsers_page() {
     let orders = vec![
         Order::new("stop", "stops", Verb::Order, |query| Answer::text(StatusCode::OK, format!("did {query}"))),
