@@ -63,9 +63,8 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     let meta = |name: &str| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let dns_address = meta("DNS_PROXY_ADDR").map(|text| {
         let expected = "an address with a port of its own: write 127.0.0.1:15053 or localhost:15053";
-        let told = all.value("ISTIO_META_DNS_PROXY_ADDR").is_some();
-        let place = if told { "ISTIO_META_DNS_PROXY_ADDR" } else { "proxyMetadata: DNS_PROXY_ADDR" };
-        DnsAddress::parse(text).ok_or_else(|| bad(place, text, expected))
+        let told = all.value("ISTIO_META_DNS_PROXY_ADDR").map(|_| "ISTIO_META_DNS_PROXY_ADDR");
+        DnsAddress::parse(text).ok_or_else(|| bad(told.unwrap_or("proxyMetadata: DNS_PROXY_ADDR"), text, expected))
     });
     let drop_in = DropIn {
         arguments,
@@ -140,12 +139,17 @@ impl Reading<'_> {
         }
         for variable in ALL {
             let Some(text) = self.all.value(variable.name) else { continue };
-            let why = match variable.fate {
-                Fate::Always { value, why } if text != value => why,
-                Fate::Unused(why) if !text.is_empty() => why,
-                _ => continue,
+            let (usual, why) = match variable.fate {
+                Fate::Always { value, why } => (value, why),
+                Fate::Unused(why) => (variable.default, why),
+                Fate::Setting(_) | Fate::Heard(_) => continue,
             };
-            self.unused.push(Unused { variable: variable.name.to_owned(), why: why.to_owned() });
+            if usual.parse::<bool>().is_ok() {
+                self.bool(variable.name, false)?;
+            }
+            if text != usual && !(text.is_empty() && variable.default.is_empty()) {
+                self.unused.push(Unused { variable: variable.name.to_owned(), why: why.to_owned() });
+            }
         }
         Ok(())
     }
@@ -348,15 +352,14 @@ impl Reading<'_> {
         })
     }
 
-    /// What peers are told of windows and frames. The protocol's ranges are those of [`Sizes`].
+    /// Within the ranges of the protocol.
     fn http2(&self) -> Result<Sizes, ZtunnelError> {
         let bytes = |variable, least: u32, most: u32, usual| {
             let within = |text: &str| text.parse().ok().filter(|bytes| (least..=most).contains(bytes));
             let expected = format!("a number of bytes from {least} to {most}");
             Ok(self.parsed(variable, &expected, within)?.unwrap_or(usual))
         };
-        let (usual, most) = (Sizes::default(), Sizes::MOST_WINDOW);
-        let least = Sizes::LEAST_CONNECTION_WINDOW;
+        let (usual, least, most) = (Sizes::default(), Sizes::LEAST_CONNECTION_WINDOW, Sizes::MOST_WINDOW);
         Ok(Sizes {
             stream_window: bytes("HTTP2_STREAM_WINDOW_SIZE", 1, most, usual.stream_window)?,
             connection_window: bytes("HTTP2_CONNECTION_WINDOW_SIZE", least, most, usual.connection_window)?,

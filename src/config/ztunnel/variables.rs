@@ -60,8 +60,13 @@ pub const ALL: &[Variable] = &[
     heard("COMPLIANCE_POLICY", "", "`pqc` is the setting `key-exchange` post-quantum; anything else changes nothing"),
     setting("CONNECTION_TERMINATION_DEADLINE", "5s", "drain-deadline"),
     setting("CRL_PATH", "", "crl-file"),
-    always("ENABLE_ORIG_SRC", "true", "an application always sees its client's own address"),
-    always("ENABLE_PROXY", "true", "this process is the proxy"),
+    Variable {
+        name: "ENABLE_ORIG_SRC",
+        // Best effort.
+        default: "",
+        fate: Fate::Always { value: "true", why: "an application always sees its client's own address" },
+    },
+    heard("ENABLE_PROXY", "true", "`false` ends the start: names are answered beside the proxy and not without it"),
     always("ENABLE_RESPONSE_BAGGAGE", "true", "answers always say who has answered"),
     always("FAKE_CA", "false", "a CA of its own is what an empty CA_ADDRESS gives"),
     heard(
@@ -132,7 +137,7 @@ pub const ALL: &[Variable] = &[
         "",
         "over ./etc/istio/config/mesh: discoveryAddress, proxyAdminPort, statsPort, concurrency, proxyMetadata",
     ),
-    always("PROXY_MODE", "shared", "this process serves the pods of its node"),
+    heard("PROXY_MODE", "shared", "`dedicated` ends the start: one process serves all pods of its node"),
     unused("PROXY_WORKLOAD_INFO", "", "it names the one pod of a dedicated proxy"),
     heard(
         "RUST_LOG",

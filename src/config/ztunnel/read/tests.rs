@@ -152,7 +152,9 @@ fn every_variable_is_heard_or_named() {
 
 #[test]
 fn the_line_says_why() {
-    let settings = settings(&[("UNSTABLE_ENABLE_SOCKS5", "true"), ("TLS12_ENABLED", "true"), ("FAKE_CA", "false")]);
+    let usual = [("FAKE_CA", "false"), ("AUTHZ_POLICY_INFO_LOGGING", "false"), ("ENABLE_ORIG_SRC", "true")];
+    let told = [("UNSTABLE_ENABLE_SOCKS5", "true"), ("TLS12_ENABLED", "true")];
+    let settings = settings(&[usual.as_slice(), &told].concat());
     assert_eq!(
         settings.drop_in.unwrap().unused_line().unwrap(),
         "set for ztunnel and not applied here: TLS12_ENABLED (TLS 1.3 is the only one between proxies); \
@@ -199,9 +201,13 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     let told = error(&[("PROXY_CONFIG", "proxyMetadata: {DNS_PROXY_ADDR: here}")]);
     assert!(told.contains("proxyMetadata: DNS_PROXY_ADDR") && told.contains("\"here\" is not an address"), "{told}");
     check("PROXY_CONFIG", "statsPort: many", "the YAML of a proxy's configuration");
-    check("PROXY_MODE", "dedicated", "one process serves all pods");
+    check("PROXY_MODE", "dedicated", "one process serves all pods of its node; write shared");
     check("PROXY_MODE", "both", "shared or dedicated");
-    check("ENABLE_PROXY", "false", "not possible here");
+    check("ENABLE_PROXY", "false", "not possible here: names are answered beside the proxy");
+    // What changes nothing is read all the same.
+    check("FAKE_CA", "maybe", "true or false");
+    check("ENABLE_ORIG_SRC", "", "true or false");
+    check("AUTHZ_POLICY_INFO_LOGGING", "1", "true or false");
     check("XDS_HEADER_A B", "x", "is not a header");
     assert_eq!(
         error(&[("LOCAL_XDS", "{}"), ("LOCAL_XDS_PATH", "f")]),
