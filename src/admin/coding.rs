@@ -2,7 +2,9 @@
 
 use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A content coding (RFC 9110 section 8.4.1; br: RFC 7932; zstd: RFC 8878).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! What a scraper and a probe read.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING};
 use http::request::Parts;
+use tokio::time::Instant;
 
 use super::body::Body;
 use super::coding::{Spending, choose};

@@ -64,7 +64,7 @@ impl Peer {
         for pod in lab.pods() {
             let claim = claims.claim(pod.netns.id(), &local::uid(&pod.plan))?;
             let input = PlanInput {
-                dns: false,
+                dns: None,
                 capture_inbound: true,
                 cgroup: None,
                 families: families(&pod.netns)?,
