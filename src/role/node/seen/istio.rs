@@ -200,7 +200,7 @@ mod tests {
         let found = ztunnel::read(&all, host, vec!["ztunnel".into()]).unwrap();
         let told = Effective::resolve_over(NODE, &BTreeMap::new(), &all, None, &found.underlay).unwrap();
         let settings = NodeSettings::build(&told, Some(found.drop_in)).unwrap();
-        let face = Face::of(&settings, None).unwrap();
+        let face = Face::of(&settings).unwrap();
         let shown = format!("{} {} {:?}", face.config, face.local, settings.rows);
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!((&face.config["xdsHeaders"][0], &face.config["caHeaders"][0]), (&"x-key".into(), &"x-other".into()));
