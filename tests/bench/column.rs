@@ -1,6 +1,7 @@
 //! A column of the table: a lab of its own with the same pods, the same programs in them, and what carries their
 //! connections.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,10 +15,11 @@ use culvert::sys::sysctl;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::flood::Flood;
 use crate::load::{HELD, REQUEST_PORT, Report, SERVING};
 use crate::measure::{Cpu, Measure};
 use crate::peer::Peer;
-use crate::usage;
+use crate::{figures, usage};
 
 /// The way between the two pods of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -46,6 +48,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) culvert: &'a std::path::Path,
     pub(crate) directory: PathBuf,
     pub(crate) runtime: &'a Handle,
+    /// With the pods that flood, and those that are flooded.
+    pub(crate) neighbours: bool,
 }
 
 pub(crate) struct Column {
@@ -59,13 +63,19 @@ pub(crate) struct Column {
     mesh: Mesh,
 }
 
-/// Connections that are held open. Dropped, they close.
-pub(crate) struct Held {
+/// A program that goes on in a pod. Dropped, it is killed, and its connections close.
+pub(crate) struct Running {
     _client: Child,
 }
 
 /// Begins the name of every lab of a run.
 pub(crate) const PREFIX: &str = "culvert-bench";
+/// The Kubernetes namespace of the pod that is not in the mesh.
+pub(crate) const OUTSIDE: &str = "outside";
+/// In the mesh, beside `client`.
+pub(crate) const NOISY: &str = "noisy";
+/// Outside of it, and beside `client` too.
+pub(crate) const STRANGER: &str = "stranger";
 const NODES: [&str; 2] = ["node-a", "node-b"];
 const READY: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(10);
@@ -91,6 +101,14 @@ impl Path {
             Self::SameNode => "near",
         }
     }
+
+    /// What is flooded, beside the server.
+    fn flooded(self) -> &'static str {
+        match self {
+            Self::CrossNode => "flooded",
+            Self::SameNode => "flooded-near",
+        }
+    }
 }
 
 // === impl Column ===
@@ -98,9 +116,9 @@ impl Path {
 impl Column {
     /// Builds the lab and starts the servers; what carries connections is started by [`Column::restart`].
     pub(crate) fn build(plan: Plan<'_>) -> anyhow::Result<Self> {
-        let Plan { name, engine, culvert, directory, runtime } = plan;
-        let topology = Topology {
-            namespaces: vec![KubeNamespace::ambient("bench")],
+        let Plan { name, engine, culvert, directory, runtime, neighbours } = plan;
+        let mut topology = Topology {
+            namespaces: vec![KubeNamespace::ambient("bench"), KubeNamespace::plain(OUTSIDE)],
             pods: vec![
                 PodSpec::new("bench", "client", NODES[0]),
                 PodSpec::new("bench", "near", NODES[0]),
@@ -108,6 +126,14 @@ impl Column {
             ],
             ..Topology::demo()
         };
+        if neighbours {
+            topology.pods.extend([
+                PodSpec::new("bench", NOISY, NODES[0]),
+                PodSpec::new("bench", Path::SameNode.flooded(), NODES[0]),
+                PodSpec::new("bench", Path::CrossNode.flooded(), NODES[1]),
+                PodSpec::new(OUTSIDE, STRANGER, NODES[0]),
+            ]);
+        }
         let prefix = format!("{PREFIX}-{}", name.replace(' ', "-"));
         let mesh = Mesh::build(&prefix, &topology, &directory, culvert, Bond::Ours)?;
         let peer = match &engine {
@@ -120,9 +146,13 @@ impl Column {
             sysctl::set(&pod.netns, "ipv4/ip_local_port_range", PORT_RANGE)?;
         }
         for path in Path::ALL {
-            let mut server = Child::start(&column.program(column.mesh.pod(path.server())?, &["serve".into()]))?;
-            expect_line(&mut server, SERVING)?;
-            column.servers.push((path.server(), server));
+            let served = [Some((path.server(), false)), neighbours.then_some((path.flooded(), true))];
+            for (pod, last) in served.into_iter().flatten() {
+                let program = column.program(column.mesh.pod(pod)?, &["serve".into()]);
+                let mut server = Child::start(&if last { after_all(program) } else { program })?;
+                expect_line(&mut server, SERVING)?;
+                column.servers.push((pod, server));
+            }
         }
         Ok(column)
     }
@@ -173,12 +203,40 @@ impl Column {
     }
 
     /// Opens connections and keeps them.
-    pub(crate) fn hold(&self, path: Path, connections: u32) -> anyhow::Result<Held> {
+    pub(crate) fn hold(&self, path: Path, connections: u32) -> anyhow::Result<Running> {
         let to = self.address(path, REQUEST_PORT)?;
         let arguments = ["hold".to_owned(), to, format!("--connections={connections}")];
         let mut client = Child::start(&self.program(self.mesh.pod("client")?, &arguments))?;
         expect_line(&mut client, HELD)?;
-        Ok(Held { _client: client })
+        Ok(Running { _client: client })
+    }
+
+    /// Starts what floods, in a pod of the client's node and against a pod that is not the server.
+    ///
+    /// It and what answers it get the processor when nobody else wants it: measured is what a daemon lets one pod do to
+    /// another, and not who of the pods themselves has which share.
+    pub(crate) fn flood(&self, path: Path, flood: Flood) -> anyhow::Result<Running> {
+        let (from, port, word, connections) = flood.command();
+        let to = self.mesh.pod(path.flooded())?.plan.at_v4(port).to_string();
+        let mut arguments = vec![word.to_owned(), to, format!("--connections={connections}")];
+        arguments.extend(flood.more());
+        let mut client = Child::start(&after_all(self.program(self.mesh.pod(from)?, &arguments)))?;
+        if flood.tells() {
+            expect_line(&mut client, HELD)?;
+        }
+        Ok(Running { _client: client })
+    }
+
+    /// What the daemons have refused or held back so far, each with its reason; nothing without culvert.
+    pub(crate) fn bitten(&self) -> BTreeMap<String, f64> {
+        let mut bitten = BTreeMap::new();
+        for node in NODES {
+            let text = self.runtime.block_on(self.mesh.metrics(node)).unwrap_or_default();
+            for (what, count) in figures::bitten(&text) {
+                *bitten.entry(what).or_default() += count;
+            }
+        }
+        bitten
     }
 
     /// The processes that carry connections; none without a mesh.
@@ -210,6 +268,13 @@ impl Column {
             bond: Bond::Ours,
         }
     }
+}
+
+/// The same, at the end of the line for the processors.
+fn after_all(program: Program) -> Program {
+    let own = program.path.display().to_string();
+    let arguments = ["-n".to_owned(), "19".to_owned(), own].into_iter().chain(program.arguments).collect();
+    Program { path: "nice".into(), arguments, ..program }
 }
 
 /// Waits for a line that says that the program has come so far.

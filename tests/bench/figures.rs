@@ -1,5 +1,6 @@
 //! Samples to a table: medians, spread, ratios. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Every figure of a run.
@@ -108,6 +109,26 @@ fn widths(lines: &[Vec<String>]) -> Vec<usize> {
     (0..columns).map(|at| width(at).max(2)).collect()
 }
 
+/// Refusals by reason and streams that were held back, in what a node tells of itself.
+pub(crate) fn bitten(text: &str) -> BTreeMap<String, f64> {
+    let mut bitten = BTreeMap::new();
+    for line in text.lines() {
+        let Some((series, value)) = line.rsplit_once(' ') else { continue };
+        let Ok(value) = value.parse::<f64>() else { continue };
+        let what = if series.starts_with("culvert_refusals_total{") {
+            series.split_once("reason=\"").and_then(|(_, rest)| rest.split('"').next())
+        } else if series.starts_with("culvert_pod_held_back_total") {
+            Some("held back")
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            *bitten.entry(what.to_owned()).or_default() += value;
+        }
+    }
+    bitten
+}
+
 /// The middle one, or the mean of the two in the middle.
 pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
@@ -148,6 +169,17 @@ mod tests {
         check(&[9.0, 1.0], Some(5.0));
         check(&[9.0, 1.0, 2.0], Some(2.0));
         check(&[4.0, 1.0, 9.0, 2.0], Some(3.0));
+    }
+
+    #[test]
+    fn what_bit_is_found_by_its_reason() {
+        let text = "# TYPE culvert_refusals counter\n\
+            culvert_refusals_total{reporter=\"source\",reason=\"limit\",policy=\"\"} 3\n\
+            culvert_refusals_total{reporter=\"destination\",reason=\"limit\",policy=\"\"} 4\n\
+            culvert_pod_held_back_total{namespace=\"a\",pod=\"b\"} 5\n\
+            culvert_pods{state=\"enrolled\"} 6\n";
+        let bitten = super::bitten(text);
+        assert_eq!(bitten.into_iter().collect::<Vec<_>>(), [("held back".to_owned(), 5.0), ("limit".into(), 7.0)]);
     }
 
     #[test]

@@ -8,8 +8,12 @@ use crate::load::{REQUEST_PORT, Report, STREAM_PORT, Way};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
+    /// Resident memory of the daemons before, at the height of and 60 s after a burst; only when it is asked for.
+    Burst,
     /// New connections a second: connect, one request, close.
     Connections,
+    /// Latency beside a pod that floods, against latency alone; only when it is asked for.
+    Flood,
     /// Resident memory of the daemons and slabs of the kernel, idle and with many open connections.
     Memory,
     /// Requests a second and their latency, on connections that stay open.
@@ -48,13 +52,25 @@ const GB: f64 = 1e9;
 
 impl Kind {
     /// In the order in which they run: memory first, while daemons and kernel are fresh.
-    pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Throughput, Self::Requests, Self::Connections];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Burst, Self::Memory, Self::Throughput, Self::Requests, Self::Connections, Self::Flood];
 
-    /// The loads of a round. [`Kind::Memory`] has none; its connections are held and not driven.
+    /// Whether it is a part of a run that asks for nothing. The others need pods that no other kind needs, and time.
+    pub(crate) fn is_usual(self) -> bool {
+        !self.has_neighbours()
+    }
+
+    /// Whether it needs the pods that flood.
+    pub(crate) fn has_neighbours(self) -> bool {
+        matches!(self, Self::Burst | Self::Flood)
+    }
+
+    /// The loads of a round. [`Kind::Memory`] and [`Kind::Burst`] have none; their connections are held and not driven.
     pub(crate) fn measures(self) -> Vec<Measure> {
         match self {
             Self::Connections => vec![Measure::Connections { at_once: 16 }],
-            Self::Memory => Vec::new(),
+            Self::Flood => vec![Measure::Requests { connections: 1 }, Measure::Connections { at_once: 1 }],
+            Self::Burst | Self::Memory => Vec::new(),
             Self::Requests => vec![Measure::Requests { connections: 1 }, Measure::Requests { connections: 64 }],
             Self::Throughput => [1, 8]
                 .into_iter()
@@ -65,7 +81,9 @@ impl Kind {
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Burst => "burst",
             Self::Connections => "new connections",
+            Self::Flood => "flood",
             Self::Memory => "memory",
             Self::Requests => "requests",
             Self::Throughput => "throughput",

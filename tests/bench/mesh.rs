@@ -6,8 +6,10 @@
 #![expect(clippy::print_stdout, reason = "the table is what a person asked for")]
 #![expect(clippy::print_stderr, reason = "progress, and a load generator's last words")]
 
+mod burst;
 mod column;
 mod figures;
+mod flood;
 mod load;
 mod measure;
 mod peer;
@@ -33,7 +35,7 @@ struct Args {
     /// How often each measurement is made in each column: 4 unless said, and 3 with a peer.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Only this kind of measurement; may be given again.
+    /// Only this kind of measurement; may be given again. Bursts and floods are measured only so.
     #[arg(long, value_enum)]
     only: Vec<Kind>,
     /// Only this way between the pods; may be given again.
@@ -42,6 +44,12 @@ struct Args {
     /// Connections that are open while memory is measured.
     #[arg(long, default_value_t = 4000)]
     open: u32,
+    /// Only beside this flood; may be given again.
+    #[arg(long, value_enum)]
+    flood: Vec<flood::Flood>,
+    /// Connections of a burst, each with full buffers.
+    #[arg(long, default_value_t = 2000)]
+    burst: u32,
     /// A setting of the node daemons, as KEY=VALUE; may be given again.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,

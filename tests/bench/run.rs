@@ -16,19 +16,19 @@ use crate::measure::Kind;
 use crate::{Args, report, usage};
 
 /// Between two measurements: what the last one closed is gone.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// Before memory is read: lazily freed and lazily made things have happened.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 const CULVERT: &str = env!("CARGO_BIN_EXE_culvert");
-const MIB: f64 = 1_048_576.0;
+pub(crate) const MIB: f64 = 1_048_576.0;
 
 /// One run of the bench.
-struct Bench<'a> {
-    args: &'a Args,
-    columns: Vec<Column>,
-    table: Table,
+pub(crate) struct Bench<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) table: Table,
     /// What the rest of the machine took during each measurement.
-    elsewhere: Vec<f64>,
+    pub(crate) elsewhere: Vec<f64>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -60,18 +60,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // What runs that were killed left behind.
     Lab::sweep(PREFIX, Kept::Remove)?;
     let directory = tempfile::Builder::new().prefix("culvert-bench-").tempdir_in("/run").context("cannot use /run")?;
+    let kinds = Kind::ALL.into_iter();
+    let wanted = |kind: &Kind| if args.only.is_empty() { kind.is_usual() } else { args.only.contains(kind) };
+    let kinds: Vec<Kind> = kinds.filter(wanted).collect();
+    let neighbours = kinds.iter().any(|kind| kind.has_neighbours());
     let mut engines = vec![("no mesh", Engine::NoMesh), ("culvert", Engine::Culvert { settings })];
     engines.extend(args.peer.clone().map(|program| ("peer", Engine::Peer { program })));
     let mut columns = Vec::new();
     for (name, engine) in engines {
         let own = directory.path().join(name.replace(' ', "-"));
         let culvert = std::path::Path::new(CULVERT);
-        let plan = Plan { name, engine, culvert, directory: own, runtime: runtime.handle() };
+        let plan = Plan { name, engine, culvert, directory: own, runtime: runtime.handle(), neighbours };
         columns.push(Column::build(plan).with_context(|| format!("cannot build the lab of {name}"))?);
     }
     let table = Table::new(columns.iter().map(|column| column.name.to_owned()).collect());
     let mut bench = Bench { args, columns, table, elsewhere: Vec::new(), stopped };
-    for kind in Kind::ALL.into_iter().filter(|kind| args.only.is_empty() || args.only.contains(kind)) {
+    for kind in kinds {
         bench.kind(kind)?;
     }
     println!("{}", report::tail(&bench.table, &bench.elsewhere, started.elapsed()));
@@ -90,11 +94,11 @@ impl Bench<'_> {
     }
 
     fn kind(&mut self, kind: Kind) -> anyhow::Result<()> {
-        if kind == Kind::Memory {
-            let step = Progress::on_stderr().step("memory");
+        if let Kind::Burst | Kind::Memory = kind {
+            let step = Progress::on_stderr().step(kind.name());
             for path in self.paths() {
                 for column in 0..self.columns.len() {
-                    self.memory(path, column)?;
+                    if kind == Kind::Memory { self.memory(path, column)? } else { self.burst(path, column)? }
                 }
             }
             step.done();
@@ -108,7 +112,7 @@ impl Bench<'_> {
             let step =
                 Progress::on_stderr().step(format!("{}, round {} of {}", kind.name(), round + 1, self.args.rounds()));
             for path in self.paths() {
-                self.round(kind, path, round)?;
+                if kind == Kind::Flood { self.floods(path, round)? } else { self.round(kind, path, round)? }
             }
             step.done();
         }
@@ -163,7 +167,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             !self.stopped.load(Ordering::Relaxed),
             "the bench was stopped, and what it had made is removed"

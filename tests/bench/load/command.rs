@@ -10,6 +10,18 @@ use super::stream::Way;
 
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Opens connections without end, each for one request.
+    Connections {
+        to: SocketAddr,
+        #[arg(long)]
+        connections: u32,
+    },
+    /// Begins TLS handshakes without end, and finishes none.
+    Handshakes {
+        to: SocketAddr,
+        #[arg(long)]
+        connections: u32,
+    },
     /// Opens connections, makes one request on each, says so and keeps them.
     Hold {
         to: SocketAddr,
@@ -27,6 +39,12 @@ pub(crate) enum Command {
     },
     /// Serves both ports until it is killed.
     Serve,
+    /// Opens connections, sends until every buffer on the way is full both ways, says so and keeps them.
+    Stuff {
+        to: SocketAddr,
+        #[arg(long)]
+        connections: u32,
+    },
     /// Moves bytes.
     Stream {
         to: SocketAddr,

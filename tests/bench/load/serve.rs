@@ -1,4 +1,4 @@
-//! The server of a pod: streams on threads, requests on one thread with epoll.
+//! The server of a pod: streams on threads, requests and what is never read on one thread with epoll.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use super::requests::{LAST, LAST_AT, SIZE, response};
-use super::{REQUEST_PORT, SERVING, STREAM_PORT, stream};
+use super::{REQUEST_PORT, SERVING, STREAM_PORT, STUFF_PORT, flood, stream};
 
 /// The kernel's own limit (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -17,7 +17,9 @@ const BACKLOG: i32 = 4096;
 pub(super) fn serve() -> anyhow::Result<()> {
     let streams = listen(STREAM_PORT)?;
     let requests = listen(REQUEST_PORT)?;
+    let stuffed = listen(STUFF_PORT)?;
     requests.set_nonblocking(true)?;
+    stuffed.set_nonblocking(true)?;
     super::say(SERVING)?;
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -26,7 +28,7 @@ pub(super) fn serve() -> anyhow::Result<()> {
                 std::thread::spawn(|| drop(stream::server(stream)));
             }
         });
-        answer(requests)
+        answer(requests, stuffed)
     })
 }
 
@@ -41,14 +43,23 @@ fn listen(port: u16) -> anyhow::Result<TcpListener> {
     make().with_context(|| format!("cannot listen on port {port}"))
 }
 
-fn answer(listener: TcpListener) -> anyhow::Result<()> {
+fn answer(requests: TcpListener, stuffed: TcpListener) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let requests = tokio::net::TcpListener::from_std(requests)?;
+        let stuffed = tokio::net::TcpListener::from_std(stuffed)?;
         let mut connections = JoinSet::new();
         loop {
-            let (stream, _) = listener.accept().await.context("cannot accept")?;
-            connections.spawn(async move { drop(connection(stream).await) });
+            tokio::select! {
+                accepted = requests.accept() => {
+                    let (stream, _) = accepted.context("cannot accept")?;
+                    connections.spawn(async move { drop(connection(stream).await) });
+                }
+                accepted = stuffed.accept() => {
+                    let (stream, _) = accepted.context("cannot accept")?;
+                    connections.spawn(flood::stuffed(stream));
+                }
+            }
             // Those that ended give their memory back.
             while connections.try_join_next().is_some() {}
         }

@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use culvert::model::ports;
 use culvert::redirect::{Claims, PlanInput, Redirector, Target, Wanted, families, plan, probe};
 use culvert::role::demo::app::page;
-use culvert::role::demo::lab::{Lab, LabNode};
+use culvert::role::demo::lab::{Lab, LabNode, LabPod};
 use culvert::sys::cgroup::NoCgroup;
 use culvert::sys::child::{Bond, Child, Output, Program};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::{authority, local, zds};
+use crate::column::OUTSIDE;
 
 /// What a column with another proxy has besides its lab.
 pub(crate) struct Peer {
@@ -30,6 +31,11 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The certificate service's port on the node's loopback, istiod's own.
 const CA_PORT: u16 = 15012;
 
+/// Whether the pod is one of the mesh.
+fn is_in(pod: &LabPod) -> bool {
+    pod.plan.spec.namespace != OUTSIDE
+}
+
 // === impl Peer ===
 
 impl Peer {
@@ -38,10 +44,11 @@ impl Peer {
         let program = program.canonicalize().with_context(|| format!("cannot find {}", program.display()))?;
         let authority = culvert::ca::Root::load_or_create(&directory.join("ca"), "cluster.local")?;
         let tls = authority::acceptor(&directory.join("service-root.pem"))?;
-        let workloads = local::workloads(lab.pods().iter().map(|pod| &pod.plan));
+        let workloads = local::workloads(lab.pods().iter().filter(|pod| is_in(pod)).map(|pod| &pod.plan));
         std::fs::write(directory.join("workloads.yaml"), workloads).context("cannot write the file of workloads")?;
         for node in lab.nodes() {
-            let pods = lab.pods().iter().filter(|pod| pod.plan.spec.node == node.plan.name).cloned().collect();
+            let pods =
+                lab.pods().iter().filter(|pod| is_in(pod) && pod.plan.spec.node == node.plan.name).cloned().collect();
             zds::serve(&directory.join(format!("{}.sock", node.plan.name)), pods)?;
             let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), CA_PORT);
             runtime.spawn(authority::serve(node.netns.clone(), at, tls.clone(), authority.clone()));
@@ -61,7 +68,7 @@ impl Peer {
             ready(node, child).await.with_context(|| format!("its log ends:\n{}", tail(&log)))?;
         }
         let claims = Claims::new();
-        for pod in lab.pods() {
+        for pod in lab.pods().iter().filter(|pod| is_in(pod)) {
             let claim = claims.claim(pod.netns.id(), &local::uid(&pod.plan))?;
             let input = PlanInput {
                 dns: None,
