@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Panics;
+use super::turns::Turn;
 
 /// A bounded set of tasks with one life. Clones are the same set.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ struct Shared {
     limit: usize,
     live: AtomicUsize,
     panics: Panics,
+    turn: Turn,
     pool: Handle,
     tracker: TaskTracker,
     drain: CancellationToken,
@@ -66,6 +68,7 @@ impl Tasks {
             limit,
             live: AtomicUsize::new(0),
             panics,
+            turn: Turn::new(pool.clone()),
             pool,
             tracker: TaskTracker::new(),
             drain: drain.child_token(),
@@ -91,8 +94,13 @@ impl Tasks {
                 result = shared.panics.caught(&shared.name, work) => drop(result),
             }
         };
-        drop(self.shared.tracker.spawn_on(task, &self.shared.pool));
+        drop(self.shared.tracker.spawn_on(self.shared.turn.taken(task), &self.shared.pool));
         Ok(())
+    }
+
+    /// The owner's part in the pool, for what it has running beside this set.
+    pub fn turn(&self) -> &Turn {
+        &self.shared.turn
     }
 
     /// How many are running.
