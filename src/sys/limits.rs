@@ -36,13 +36,17 @@ pub fn usage() -> Usage {
     // The listing itself has one open.
     let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64);
     let max_files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    Usage { open_files, max_files, resident_bytes: resident() }
+}
+
+/// Resident memory of this process, bytes; 0 where it cannot be read.
+pub fn resident() -> u64 {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096);
     // proc_pid_statm(5): the second field is resident pages.
-    let resident_bytes = std::fs::read_to_string("/proc/self/statm")
+    std::fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()))
-        .map_or(0, |pages| pages.saturating_mul(page));
-    Usage { open_files, max_files, resident_bytes }
+        .map_or(0, |pages| pages.saturating_mul(page))
 }
 
 #[cfg(test)]
