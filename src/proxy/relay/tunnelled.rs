@@ -6,12 +6,14 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 use super::joined::reset;
 use super::{Broken, Meter, Side};
@@ -25,6 +27,9 @@ const MIN_READ: usize = 8 * 1024;
 const MAX_READ: usize = 256 * 1024;
 /// Chunks of one write; the kernel takes up to 1024 (UIO_MAXIOV), and few are ever there.
 const MAX_CHUNKS: usize = 32;
+
+/// How long what came before a reset waits for a socket that takes nothing.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Counts bytes of one direction.
 type Count = fn(&Meter, usize);
@@ -87,6 +92,8 @@ pub async fn join(
         let mut back = pin!(to_socket(socket, &mut recv, resets, |n| received(meter, n)));
         let mut socket_reset = pin!(reset(socket, side));
         let (mut out_ended, mut back_ended) = (None, false);
+        // In a box: few connections end so.
+        let mut last: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             if out_ended.is_none()
                 && let Poll::Ready(result) = out.as_mut().poll(cx)
@@ -111,6 +118,13 @@ pub async fn join(
                     return Poll::Ready(Some(Stop::Tunnel(kind)));
                 }
                 Some(_) if back_ended => return Poll::Ready(None),
+                // An application that does not read would keep what came, and all of this, for as long as it lives.
+                Some(Some(kind)) if kind != ResetKind::Cancel => {
+                    let last = last.get_or_insert_with(|| Box::pin(sleep(LAST_WORDS)));
+                    if last.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(Some(Stop::Tunnel(kind)));
+                    }
+                }
                 _ => {}
             }
             socket_reset.as_mut().poll(cx).map(|broken| Some(Stop::Socket(broken.source)))

@@ -61,6 +61,31 @@ async fn what_is_cut_does_not_look_complete() {
 }
 
 #[tokio::test]
+async fn a_reset_does_not_wait_for_an_application_that_never_reads() {
+    let (app, socket) = pair().await;
+    let (near, far) = tunnel().await;
+    let meter = Meter::default();
+    let relay = join(&socket, Side::Server, far, Resets::Tell, &meter);
+    let mut relay = std::pin::pin!(relay);
+    let (_recv, mut send) = near.split();
+    // More than the two sockets hold: the relay waits for the application.
+    let stuff = async {
+        while let Ok(room) = tokio::time::timeout(Duration::from_millis(500), send.ready(64 << 10)).await {
+            let mut bytes = Bytes::from(vec![1; room.unwrap().min(64 << 10)]);
+            send.send(&mut bytes).await.unwrap();
+        }
+    };
+    tokio::select! {
+        _ = &mut relay => panic!("nothing has ended yet"),
+        () = stuff => {}
+    }
+    send.reset(ResetKind::Connect);
+    let ended = timeout(relay).await;
+    assert_eq!(ended.unwrap_err().source.kind(), io::ErrorKind::ConnectionReset);
+    drop(app);
+}
+
+#[tokio::test]
 async fn a_waypoints_reset_is_a_close_after_all_data() {
     for (resets, is_close) in [(Resets::Close, true), (Resets::Tell, false)] {
         for kind in [ResetKind::Connect, ResetKind::Other, ResetKind::Cancel, ResetKind::Refused] {
@@ -78,7 +103,7 @@ async fn a_waypoints_reset_is_a_close_after_all_data() {
                 timeout(send.send(&mut answer)).await.unwrap();
                 // The library drops what is queued when it resets; wait until all of it has left.
                 while meter.read().1 < 200_000 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    sleep(Duration::from_millis(1)).await;
                 }
                 send.reset(kind);
                 let mut got = Vec::new();
@@ -103,12 +128,12 @@ async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
     let other = async {
         app.write_all(b"x").await.unwrap();
         while meter.read().0 < 1 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         // All but that byte.
         while timeout(send.ready(1 << 20)).await != Ok(65_534) {
             send.give_up_room();
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
