@@ -29,6 +29,10 @@ pub(super) struct Limits {
     pub(super) fresh: Option<Duration>,
 }
 
+/// An idle connection beside another one of its key goes after this, 20 s: a burst leaves many behind, each with buffers as large as
+/// its largest frame.
+const SURPLUS: Duration = Duration::from_secs(20);
+
 struct Connection {
     /// From then on it takes no new streams.
     stale_at: Option<Instant>,
@@ -223,12 +227,25 @@ impl<L, E> Books<L, E> {
 
     /// Takes out what was idle for long enough and plans the next sweep. The caller drops what comes back.
     pub(super) fn sweep(&mut self, now: Instant, idle: Duration) -> Vec<Tunnel> {
-        let over = |since: Instant| since + idle <= now;
-        let expired = self.connections.iter().filter(|(_, c)| c.idle_since.is_some_and(over)).map(|(id, _)| *id);
-        let expired: Vec<_> = expired.collect();
-        let tunnels = expired.into_iter().filter_map(|id| self.take_out(id)).collect();
-        self.sweep_at = self.connections.values().filter_map(|c| c.idle_since).min().map(|since| since + idle);
+        let mut idlers: Vec<_> = self.connections.iter().filter_map(|(id, c)| Some((c.idle_since?, *id))).collect();
+        idlers.sort_unstable();
+        let mut tunnels = Vec::new();
+        for (_, id) in idlers {
+            // One after the other: the last one of its key is not one too many any more.
+            if self.due(id, idle).is_some_and(|due| due <= now) {
+                tunnels.extend(self.take_out(id));
+            }
+        }
+        self.sweep_at = self.connections.keys().filter_map(|id| self.due(*id, idle)).min();
         tunnels
+    }
+
+    /// When an idle connection goes: sooner when there is another one to the same place.
+    fn due(&self, id: u64, idle: Duration) -> Option<Instant> {
+        let connection = self.connections.get(&id)?;
+        let is_surplus = self.groups.get(&connection.key).is_some_and(|group| group.connections.len() > 1);
+        let idle = if is_surplus { idle.min(SURPLUS) } else { idle };
+        Some(connection.idle_since? + idle)
     }
 
     /// Ends everything; the waiters are to be told.
@@ -244,13 +261,16 @@ impl<L, E> Books<L, E> {
         Some(tunnel)
     }
 
-    /// True when this plans a sweep where none was.
+    /// True when this plans a sweep, or an earlier one.
     fn now_idle(&mut self, id: u64, now: Instant, idle: Duration) -> bool {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.idle_since = Some(now);
         }
-        let plan = self.sweep_at.is_none();
-        self.sweep_at.get_or_insert(now + idle);
+        let Some(due) = self.due(id, idle) else { return false };
+        let plan = self.sweep_at.is_none_or(|at| due < at);
+        if plan {
+            self.sweep_at = Some(due);
+        }
         plan
     }
 

@@ -325,6 +325,24 @@ async fn idle_connections_are_given_back_and_busy_ones_never() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_what_a_burst_leaves_behind_one_stays_for_long() {
+    let lab = lab(&[]);
+    let idle = Config::default().idle;
+    drop(lab.many(&key(), CLIENT_STREAMS * 3).await);
+    settle().await;
+    let left = lab.open();
+    assert!(left >= 3, "{left}");
+    sleep(Duration::from_secs(19)).await;
+    assert_eq!(lab.open(), left);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((lab.open(), lab.pool.connections()), (1, 1));
+    sleep(idle - Duration::from_secs(25)).await;
+    assert_eq!(lab.open(), 1, "the last one has its whole time");
+    sleep(Duration::from_secs(25)).await;
+    assert_eq!(lab.open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_and_waiters_are_bounded_and_the_longest_idle_makes_room() {
     let config = Config { max_connections: 2, max_waiters: 3, ..Config::default() };
     let lab = lab_with(Peers::default(), config);
