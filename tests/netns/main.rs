@@ -26,6 +26,7 @@ mod input;
 mod iptables;
 mod istio;
 mod life;
+mod load;
 mod networks;
 mod odd;
 mod own_listener;
