@@ -48,7 +48,13 @@ pub struct Connection {
     pub facts: Facts,
     pub opened: Instant,
     pub meter: Arc<Meter>,
-    end: CancellationToken,
+    end: Arc<End>,
+}
+
+/// How a connection is told to end. One that both of its pods list, or that was listed before it was open, has one of them.
+#[derive(Debug, Default)]
+struct End {
+    told: CancellationToken,
     why: OnceLock<Failure>,
 }
 
@@ -70,18 +76,23 @@ pub struct Registered {
 
 impl Connection {
     pub fn new(facts: Facts, opened: Instant, meter: Arc<Meter>) -> Self {
-        Self { facts, opened, meter, end: CancellationToken::new(), why: OnceLock::new() }
+        Self { facts, opened, meter, end: Arc::default() }
+    }
+
+    /// What was listed as `judged`, open. Who ends either ends both: the list may have been copied before this one was in it.
+    pub fn opened(judged: &Self, facts: Facts, meter: Arc<Meter>) -> Self {
+        Self { facts, opened: judged.opened, meter, end: Arc::clone(&judged.end) }
     }
 
     /// Ends the connection for `why`. The first reason counts.
     pub fn end(&self, why: Failure) {
-        drop(self.why.set(why));
-        self.end.cancel();
+        drop(self.end.why.set(why));
+        self.end.told.cancel();
     }
 
     /// Why it was ended, when it was.
     pub fn why(&self) -> Option<&Failure> {
-        self.why.get()
+        self.end.why.get()
     }
 
     /// Waits until somebody ends the connection; answers why.
@@ -94,11 +105,11 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            () = self.end.cancelled() => {}
+            () = self.end.told.cancelled() => {}
             () = revoked => self.end(Failure::PeerRevoked),
         }
         // The reason is set before the token is cancelled.
-        self.why.get().unwrap_or(&Failure::Drained)
+        self.end.why.get().unwrap_or(&Failure::Drained)
     }
 }
 

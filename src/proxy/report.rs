@@ -41,13 +41,13 @@ const UNKNOWN: &str = "unknown";
 // === impl Report ===
 
 impl Report {
-    /// Counts one connection as opened for each of `reporters` and puts it into their pods' lists.
-    /// The first is the one that opened it where there are two (same node); they share one meter.
-    pub fn open(&self, opened: Instant, reporters: Vec<(Facts, &Arc<Connections>)>) -> Vec<Open> {
+    /// Counts `judged`, which is open now, for each of `reporters` (same node) and puts it into their pods' lists. The
+    /// first is the one that opened it. They share one meter, and one end with `judged`.
+    pub fn open(&self, judged: &Connection, reporters: Vec<(Facts, &Arc<Connections>)>) -> Vec<Open> {
         let traffics: Vec<_> = reporters.iter().map(|(facts, _)| self.metrics.open(&labels(facts))).collect();
         let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect(), self.pulse.clone()));
         let open = |((facts, list), traffic): ((Facts, &Arc<Connections>), Traffic)| {
-            let registered = list.register(Connection::new(facts, opened, Arc::clone(&meter)));
+            let registered = list.register(Connection::opened(judged, facts, Arc::clone(&meter)));
             Open { registered, traffic: Some(traffic), report: self.clone() }
         };
         reporters.into_iter().zip(traffics).map(open).collect()

@@ -252,7 +252,7 @@ async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>
         return open.close(Err(&Failure::Broken(Broken { side: Side::Server, source })), false);
     }
     let relay = pin!(join(&server, Side::Server, stream, Resets::Tell, &connection.meter));
-    let result = unless_ended(&[&connection], relay).await;
+    let result = unless_ended(&connection, relay).await;
     if let Err(Ended::Cut(_)) = &result {
         socket::reset_on_close(&server);
     }

@@ -58,13 +58,13 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
             let permit = pod.admit(&request).await?;
             pod.dial_app(permit, to, client.ip()).await
         });
-        unless_ended(&[&connection], dial).await
+        unless_ended(&connection, dial).await
     };
     let (result, refused) = match dialled {
         Err(why) => (Err(why), true),
         Ok(server) => {
             let relay = pin!(join(&stream, &server, &shared.pipes, &connection.meter));
-            let result = unless_ended(&[&connection], relay).await;
+            let result = unless_ended(&connection, relay).await;
             if result.is_err() {
                 socket::reset_on_close(&server);
             }

@@ -41,7 +41,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
     let connection = Arc::clone(&judged);
     let dialled = {
         let dial = pin!(dial(captured, &neighbour, target));
-        unless_ended(&[&connection], dial).await
+        unless_ended(&connection, dial).await
     };
     let why = match dialled {
         Ok(server) => return Ok(Near { server, neighbour, judged }),
@@ -109,17 +109,13 @@ pub(super) async fn carry(captured: Captured, near: Near, attempted: &Attempted)
     let source_side = facts(&captured, attempted, &neighbour);
     let destination_side = arriving(&captured, attempted, &neighbour);
     let reporters = vec![(source_side, &captured.pod.opened), (destination_side, &neighbour.arrived)];
-    let open = shared.report.open(captured.accepted, reporters);
-    let connections: Vec<_> = open.iter().map(|open| Arc::clone(open.connection())).collect();
-    // Whoever ended the judged one before it leaves the list meant this one; who comes later finds it.
-    if let Some(why) = judged.why() {
-        connections.iter().for_each(|connection| connection.end(why.of_ended()));
-    }
+    let open = shared.report.open(&judged, reporters);
     drop(judged);
 
-    let ends: Vec<_> = connections.iter().collect();
-    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connections[0].meter));
-    let result = unless_ended(&ends, relay).await;
+    // One end for both of them.
+    let connection = Arc::clone(open[0].connection());
+    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
+    let result = unless_ended(&connection, relay).await;
     if result.is_err() {
         reset_on_close(&server);
         reset_on_close(&captured.stream);
@@ -128,3 +124,6 @@ pub(super) async fn carry(captured: Captured, near: Near, attempted: &Attempted)
         open.close(result.as_ref().map(drop).map_err(|why| why.as_ref()), false);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(super) async fn carry(captured: Captured, server: TcpStream, attempted: &Att
     let open = shared.report.open_one(captured.accepted, captured.facts(attempted), &captured.pod.opened);
     let connection = Arc::clone(open.connection());
     let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
-    let result = unless_ended(&[&connection], relay).await;
+    let result = unless_ended(&connection, relay).await;
     if result.is_err() {
         reset_on_close(&captured.stream);
         reset_on_close(&server);

@@ -295,7 +295,7 @@ pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, proven: Prov
     let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
     let connection = Arc::clone(open.connection());
     let relay = pin!(join(&captured.stream, Side::Client, tunnel, resets, &connection.meter));
-    let result = unless_ended(&[&connection], relay).await;
+    let result = unless_ended(&connection, relay).await;
     if let Err(Ended::Cut(_)) = &result {
         reset_on_close(&captured.stream);
     }

@@ -73,7 +73,7 @@ pub(in crate::proxy) fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
 }
 
 /// Dials and says nothing. An error when the other side has reset it already.
-async fn stall(to: SocketAddr) -> std::io::Result<TcpStream> {
+pub(in crate::proxy) async fn stall(to: SocketAddr) -> std::io::Result<TcpStream> {
     socket::unconnected(to.is_ipv6(), 0)?.start(to, None)?.connected().await
 }
 
@@ -115,7 +115,7 @@ fn start_of(shared: &Arc<Shared>, name: &str, of: Of) -> (Arc<PodProxy>, SocketA
 }
 
 /// A connection as a neighbour's task lists it here.
-fn facts() -> Facts {
+pub(in crate::proxy) fn facts() -> Facts {
     Facts {
         reporter: Reporter::Destination,
         road: Road::SameNode,

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::proxy::connections::Connection;
@@ -82,25 +81,15 @@ pub enum Ended<'a> {
     Failed(Failure),
 }
 
-/// Does `work` for connections that are listed, unless one of them is ended from outside before it is done. The work is
+/// Does `work` for a connection that is listed, unless that is ended from outside before it is done. The work is
 /// pinned by the caller: kept here by value it would be in memory twice for as long as the connection lives.
 pub async fn unless_ended<'a, T, E: Into<Failure>>(
-    connections: &[&'a Arc<Connection>],
+    connection: &'a Connection,
     work: Pin<&mut impl Future<Output = Result<T, E>>>,
 ) -> Result<T, Ended<'a>> {
-    let cut = async {
-        match connections {
-            [] => std::future::pending().await,
-            [one] => one.ended().await,
-            [one, two, ..] => tokio::select! {
-                why = one.ended() => why,
-                why = two.ended() => why,
-            },
-        }
-    };
     tokio::select! {
         biased;
-        why = cut => Err(Ended::Cut(why)),
+        why = connection.ended() => Err(Ended::Cut(why)),
         result = work => result.map_err(|why| Ended::Failed(why.into())),
     }
 }
