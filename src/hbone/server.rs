@@ -50,6 +50,8 @@ struct Waiting {
     recv: h2::RecvStream,
     charge: Charge,
     patience: Arc<Patience>,
+    /// It is known, and noted, what the peer did before the answer.
+    noted: bool,
 }
 
 /// How a CONNECT is turned down.
@@ -219,7 +221,7 @@ impl Incoming {
         patience: &Arc<Patience>,
     ) -> Option<Self> {
         let (head, recv) = request.into_parts();
-        let waiting = Waiting { respond, recv, charge, patience: Arc::clone(patience) };
+        let waiting = Waiting { respond, recv, charge, patience: Arc::clone(patience), noted: false };
         let authority = head.uri.authority().and_then(|authority| authority.as_str().parse().ok());
         match authority {
             Some(authority) if head.method == Method::CONNECT => {
@@ -244,7 +246,7 @@ impl Incoming {
             response.headers_mut().insert(BAGGAGE, value);
         }
         let abandoned = self.waiting.was_abandoned();
-        self.waiting.patience.note(abandoned.is_some());
+        self.waiting.note(abandoned.is_some());
         match (abandoned, self.waiting.respond.send_response(response, false)) {
             (None, Ok(send)) => {
                 let Waiting { recv, charge, .. } = self.waiting;
@@ -261,7 +263,10 @@ impl Incoming {
 
     /// Returns when the client has given up, so that a dial for it can be given up too.
     pub async fn abandoned(&mut self) -> ResetKind {
-        poll_fn(|cx| self.waiting.poll_abandoned(cx)).await
+        let kind = poll_fn(|cx| self.waiting.poll_abandoned(cx)).await;
+        // Who hears of it gives no answer any more.
+        self.waiting.note(true);
+        kind
     }
 }
 
@@ -279,9 +284,15 @@ impl Waiting {
         }
     }
 
+    fn note(&mut self, abandoned: bool) {
+        if !std::mem::replace(&mut self.noted, true) {
+            self.patience.note(abandoned);
+        }
+    }
+
     fn refuse(mut self, refusal: Refusal) {
         let abandoned = self.was_abandoned();
-        self.patience.note(abandoned.is_some());
+        self.note(abandoned.is_some());
         let mut response = Response::new(());
         *response.status_mut() = match refusal {
             Refusal::BadRequest => StatusCode::BAD_REQUEST,

@@ -207,6 +207,28 @@ async fn a_rapid_reset_ends_the_attacker_s_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reset_while_a_stream_is_looked_at_counts_and_counts_once() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let mut opened = 0;
+    while !serving.is_finished() && opened < 10_000 {
+        let Ok((_response, mut send)) = requests.send_request(connect("10.0.0.2:80"), false) else { break };
+        opened += 1;
+        let Some(mut incoming) = incoming.recv().await else { break };
+        // Its policy, or its application, takes its time: nobody comes to answer it.
+        let (kind, ()) = tokio::join!(incoming.abandoned(), async { send.send_reset(h2::Reason::CANCEL) });
+        assert_eq!(kind, ResetKind::Cancel);
+        if opened % 2 == 0 {
+            drop(incoming.accept(None));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((ABANDONED..ABANDONED + 5).contains(&opened), "{opened}");
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Flood)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_header_flood_is_not_read() {
     let (near, far) = pipe();
     let (serving, mut incoming) = serve(far);
