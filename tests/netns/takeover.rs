@@ -61,10 +61,10 @@ async fn live(bed: &Bed, from: &str, to: &str) -> Trickle {
     Trickle::start(bed.netns(from), bed.at(to, Family::V4, STREAM_PORT), Bytes::Echo, PATIENCE).await.unwrap()
 }
 
-/// Starts a second process of the node; the first one.
+/// Starts a second process of the node; the first one. What that carries is no connection from before the enrolment.
 fn second(bed: &mut Bed, node: &str) -> Child {
     let old = bed.part_with_node(node).unwrap();
-    bed.launch(node, &[]);
+    bed.launch(node, &[("reset-older-connections", "true")]);
     old
 }
 

@@ -231,8 +231,9 @@ impl Plane {
 
         let (redirection, reset) = (self.redirection.clone(), self.config.reset_older);
         let work = move || {
-            // Beside an agent's rules, the connections of a proxy that is about to leave are among the pod's.
-            let older = if redirection.is_own() { older_connections(&netns)? } else { Vec::new() };
+            // Where another proxy is about to leave, of ours or an agent's, its connections are among the pod's.
+            let is_first = redirection.is_own() && !is_taken;
+            let older = if is_first { older_connections(&netns)? } else { Vec::new() };
             let laying = redirection.lay(Target { claim: &claim, netns: &netns, pod: &pod.addresses }, plan)?;
             if reset {
                 reset_connections(&netns, &older)?;
