@@ -145,7 +145,8 @@ fn finish<S>(
 ) -> TlsStream<S> {
     let state: &CommonState = inner.get_ref().1;
     let expires = path.not_after().min(credentials.not_after());
-    let proof = Arc::new(Proof { path, expires });
+    let federated = credentials.own().federated(&peer);
+    let proof = Arc::new(Proof { path, expires, federated });
     let group = match state.negotiated_key_exchange_group().map(|group| group.name()) {
         Some(NamedGroup::X25519MLKEM768) => "X25519MLKEM768",
         Some(NamedGroup::X25519) => "X25519",

@@ -120,6 +120,14 @@ impl Path {
         &self.links[0].serial
     }
 
+    /// True when it leads to one of `roots`.
+    pub(super) fn is_under(&self, roots: &[TrustAnchor<'static>]) -> bool {
+        let is_it = |root: &TrustAnchor<'_>, last: &Link| {
+            *root.subject == *last.issuer && sequence(&root.subject_public_key_info) == last.key
+        };
+        self.links.last().is_some_and(|last| roots.iter().any(|root| is_it(root, last)))
+    }
+
     /// True when one of its certificates, the leaf or an intermediate, is revoked. A root is taken out of the trusted
     /// ones, not revoked.
     pub(super) fn is_revoked(&self, lists: &Lists) -> bool {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::crl::Lists;
 use super::path::Path;
+use super::roots::TrustedRoots;
 use crate::model::spiffe::Identity;
 
 /// Wall clock: certificates carry wall time.
@@ -52,8 +53,20 @@ struct Inner {
 
 #[derive(Clone, Default)]
 struct State {
-    bundles: HashMap<Arc<str>, Arc<RootCertStore>>,
+    bundles: HashMap<Arc<str>, Bundle>,
     revocation: Revocation,
+}
+
+/// The roots of a federated trust domain.
+#[derive(Clone)]
+struct Bundle {
+    ders: Arc<[Vec<u8>]>,
+    /// Those that can be anchors now.
+    roots: Arc<RootCertStore>,
+    /// When the first of those ends; then the bundle is read again.
+    first_end: Option<SystemTime>,
+    /// With those that have expired since: a live connection ends with its certificate, or when its root is taken out.
+    all: Arc<RootCertStore>,
 }
 
 /// What a peer has proven, kept while its connection lives.
@@ -62,9 +75,11 @@ pub struct Proof {
     pub(super) path: Path,
     /// The end of its certificates' or of ours, whichever is first.
     pub(super) expires: SystemTime,
+    /// The peer's trust domain, where that has a bundle of its own.
+    pub(super) federated: Option<Arc<str>>,
 }
 
-/// A bundle without a certificate that can be a root. The fault of who wrote it.
+/// A bundle without a certificate that can be a root now. The fault of who wrote it, or the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it holds no root certificate that can be used")]
 pub struct NoRoots;
@@ -96,24 +111,23 @@ impl Default for Trust {
 
 impl Trust {
     pub fn new(domains: Domains, clock: Clock) -> Self {
-        let none = |domain: &Arc<str>| (Arc::clone(domain), Arc::new(RootCertStore::empty()));
+        let none = |domain: &Arc<str>| (Arc::clone(domain), Bundle::of([].into(), clock()));
         let state = State { bundles: domains.federated.iter().map(none).collect(), ..State::default() };
         let (changes, _) = watch::channel(0);
         Self(Arc::new(Inner { changes, clock, domains, state: ArcSwap::from_pointee(state) }))
     }
 
-    /// Takes the roots of a federated trust domain, DER. Certificates that cannot be roots are left out.
+    /// Takes the roots of a federated trust domain, DER. Certificates that cannot be roots are left out, and so are those
+    /// that have expired, now or later. Connections whose root is none of them any more end.
     ///
     /// # Errors
     /// None of them can be one: the roots so far stay.
     pub fn set_bundle(&self, domain: &Arc<str>, roots: &[Vec<u8>]) -> Result<(), NoRoots> {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots.iter().map(|der| CertificateDer::from(der.as_slice())));
-        if store.is_empty() {
+        let bundle = Bundle::of(roots.into(), self.now());
+        if bundle.roots.is_empty() {
             return Err(NoRoots);
         }
-        let store = Arc::new(store);
-        self.change(|state| drop(state.bundles.insert(Arc::clone(domain), Arc::clone(&store))));
+        self.change(|state| drop(state.bundles.insert(Arc::clone(domain), bundle.clone())));
         Ok(())
     }
 
@@ -145,12 +159,16 @@ impl Trust {
         (self.0.clock)()
     }
 
-    /// True when a list that is in force names one of the peer's certificates.
+    /// True when a list that is in force names one of the peer's certificates, or the root of a federated one is no longer in
+    /// its domain's bundle.
     pub fn is_revoked(&self, proof: &Proof) -> bool {
+        let state = self.0.state.load();
+        let bundle = proof.federated.as_ref().and_then(|domain| state.bundles.get(domain));
         self.judge(&proof.path) == Verdict::Revoked
+            || bundle.is_some_and(|bundle| !proof.path.is_under(&bundle.all.roots))
     }
 
-    /// Returns when the peer's certificate is revoked. Nothing that changes between the handshake and this is missed.
+    /// Returns when the peer's certificate is revoked, or its root taken out. Nothing that changes between the handshake and this is missed.
     pub async fn revoked(&self, proof: &Proof) {
         let mut changes = self.changes();
         while !self.is_revoked(proof) {
@@ -184,7 +202,25 @@ impl Trust {
         if self.is_ours(own, domain) {
             return Some(Arc::clone(roots));
         }
-        self.0.state.load().bundles.get(domain).cloned()
+        let state = self.0.state.load();
+        let bundle = state.bundles.get(domain)?;
+        let now = self.now();
+        if bundle.first_end.is_none_or(|end| now < end) {
+            return Some(Arc::clone(&bundle.roots));
+        }
+        let again = Bundle::of(Arc::clone(&bundle.ders), now);
+        self.change(|state| {
+            // Not a newer one.
+            if let Some(held) = state.bundles.get_mut(domain).filter(|held| Arc::ptr_eq(&held.ders, &again.ders)) {
+                *held = again.clone();
+            }
+        });
+        Some(again.roots)
+    }
+
+    /// The trust domain of `peer`, where it is not one of ours and has a bundle of its own.
+    pub(super) fn federated(&self, own: &str, peer: &Identity) -> Option<Arc<str>> {
+        (!self.is_ours(own, &peer.trust_domain) && self.is_foreign(peer)).then(|| Arc::clone(&peer.trust_domain))
     }
 
     /// The same identity, or the same under another name of the own trust domain.
@@ -213,6 +249,20 @@ impl Trust {
             state
         });
         self.0.changes.send_modify(|version| *version += 1);
+    }
+}
+
+// === impl Bundle ===
+
+impl Bundle {
+    fn of(ders: Arc<[Vec<u8>]>, now: SystemTime) -> Self {
+        let mut all = RootCertStore::empty();
+        all.add_parsable_certificates(ders.iter().map(|der| CertificateDer::from(der.as_slice())));
+        let (roots, first_end) = match TrustedRoots::of(&ders, now) {
+            Ok(roots) => (roots.store(), Some(roots.first_end())),
+            Err(_) => (Arc::new(RootCertStore::empty()), None),
+        };
+        Self { ders, roots, first_end, all: Arc::new(all) }
     }
 }
 

@@ -149,6 +149,11 @@ impl Own {
         Err(refuse(Refused::Identity { expected: Arc::clone(expected), got: got.clone() }))
     }
 
+    /// The peer's trust domain, where that is held against a bundle of its own.
+    pub(super) fn federated(&self, peer: &Identity) -> Option<Arc<str>> {
+        self.trust.federated(&self.domain, peer)
+    }
+
     /// Who a client is, and its path.
     fn client(
         &self,

@@ -54,7 +54,7 @@ fn proof(ca: &TestCa, expires: SystemTime) -> (Proof, Vec<u8>) {
     let issued = ca.issue(&id("cart"), SystemTime::now(), Duration::from_secs(3600));
     let leaf = CertificateDer::from(issued.chain[0].as_slice());
     let path = verify(Of::Client, &leaf, &[], &store(ca).roots, unix(SystemTime::now()), |_| Ok(())).unwrap();
-    (Proof { path, expires }, serial(&issued.chain[0]))
+    (Proof { path, expires, federated: None }, serial(&issued.chain[0]))
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,6 +79,53 @@ async fn who_waits_for_a_revocation_hears_of_it_and_of_no_other() {
     assert!(trust.is_revoked(&proof));
     set(&[]);
     assert!(!trust.is_revoked(&proof), "a list that no longer names it takes that back");
+}
+
+#[test]
+fn a_root_of_a_bundle_counts_until_it_ends() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (later, clock) = clock();
+    let domain: Arc<str> = "partner.example".into();
+    let trust = Trust::new(Domains { federated: vec![Arc::clone(&domain)], ..Domains::default() }, clock);
+    let (first, second, own) = (TestCa::new(), TestCa::new(), store(&TestCa::new()));
+    let count = || trust.roots("cluster.local", &own, &domain).unwrap().len();
+    let now = trust.now();
+    assert_eq!(trust.set_bundle(&domain, &[first.root_until(now - HOUR)]), Err(NoRoots));
+    let roots = [first.root_until(now - HOUR), first.root_until(now + HOUR), second.root_until(now + 2 * HOUR)];
+    trust.set_bundle(&domain, &roots).unwrap();
+    assert_eq!(count(), 2);
+    let mut changes = trust.changes();
+    for (hours, left) in [(1, 1), (2, 0)] {
+        later.store(hours * 3600 + 1, Ordering::Relaxed);
+        assert_eq!((count(), count()), (left, left));
+        assert!(changes.has_changed().unwrap(), "findings and tickets are made anew");
+        changes.mark_unchanged();
+    }
+    count();
+    assert!(!changes.has_changed().unwrap(), "once for each");
+    trust.set_bundle(&domain, &[second.root_until(now + 3 * HOUR)]).unwrap();
+    assert_eq!(count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lives_under_a_root_that_is_taken_out_of_its_bundle_ends() {
+    let (old, new) = (TestCa::new(), TestCa::new());
+    let domain: Arc<str> = "partner.example".into();
+    let trust = trust();
+    trust.set_bundle(&domain, std::slice::from_ref(&old.root)).unwrap();
+    let (ours, _) = proof(&old, SystemTime::now());
+    let proof =
+        Proof { federated: trust.federated("cluster.local", &Identity::new("partner.example", "a", "b")), ..ours };
+    let mut ended = Box::pin(trust.revoked(&proof));
+    assert!(futures_poll(ended.as_mut()).await.is_none());
+    trust.set_bundle(&domain, &[new.root.clone(), old.root.clone()]).unwrap();
+    assert!(futures_poll(ended.as_mut()).await.is_none(), "a rotation begins");
+    assert!(trust.set_bundle(&domain, &[]).is_err());
+    assert!(futures_poll(ended.as_mut()).await.is_none());
+    trust.set_bundle(&domain, std::slice::from_ref(&new.root)).unwrap();
+    assert!(futures_poll(ended.as_mut()).await.is_some());
+    assert_eq!(trust.federated("cluster.local", &id("cart")), None, "ours has no bundle");
+    assert_eq!(trust.federated("cluster.local", &Identity::new("else.example", "a", "b")), None);
 }
 
 async fn futures_poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
