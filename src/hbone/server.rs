@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -65,11 +65,14 @@ pub enum Refusal {
     Unavailable,
 }
 
-/// Counts streams that the peer gave up before we answered: each has cost us a look-up and perhaps a dial.
+/// What became of a connection's streams. Counts those that the peer gave up before we answered: each has cost us a
+/// look-up and perhaps a dial.
 #[derive(Debug, Default)]
 struct Patience {
     abandoned: AtomicU32,
     over: CancellationToken,
+    /// One was answered with 200.
+    accepted: AtomicBool,
 }
 
 /// After an abrupt end, the time that GOAWAY may take to leave.
@@ -124,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         continue;
                     }
                     Some(Ok((request, respond))) => {
-                        idle.request();
+                        idle.was_idle = false;
                         if let Some(incoming) = Incoming::read(request, respond, windows.open(), &patience) {
                             on_stream(incoming);
                         }
@@ -143,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     connection.graceful_shutdown();
                     continue;
                 }
-                () = sleep_until(idle.at) => match idle.expired(windows.streams()) {
+                () = sleep_until(idle.at) => match idle.expired(windows.streams(), patience.accepted.load(Ordering::Relaxed)) {
                     Some(error) => error,
                     None => continue,
                 },
@@ -161,10 +164,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 /// When a connection without streams is over. Looks twice, half the limit apart, so that nothing has to happen when
-/// a stream ends.
+/// a stream ends. One that was never granted a stream has [`FIRST_REQUEST`] and no more: it holds a place of its pod,
+/// which a peer that policy refuses must not have for long.
 struct IdleWatch {
     at: Instant,
-    requested: bool,
     was_idle: bool,
 }
 
@@ -172,20 +175,15 @@ struct IdleWatch {
 
 impl IdleWatch {
     fn new() -> Self {
-        Self { at: Instant::now() + FIRST_REQUEST, requested: false, was_idle: false }
+        Self { at: Instant::now() + FIRST_REQUEST, was_idle: false }
     }
 
-    fn request(&mut self) {
-        if !self.requested {
-            self.at = Instant::now() + SERVER_IDLE / 2;
-        }
-        self.requested = true;
-        self.was_idle = false;
-    }
-
-    fn expired(&mut self, streams: usize) -> Option<ConnectionError> {
-        if !self.requested {
-            return Some(ConnectionError::Idle { what: "CONNECT", limit: FIRST_REQUEST });
+    /// `accepted`: a stream of it was, at some time.
+    fn expired(&mut self, streams: usize, accepted: bool) -> Option<ConnectionError> {
+        if !accepted {
+            // The first may still be judged, or its application be dialled.
+            self.at = Instant::now() + FIRST_REQUEST;
+            return (streams == 0).then_some(ConnectionError::Idle { what: "accepted CONNECT", limit: FIRST_REQUEST });
         }
         if streams == 0 && self.was_idle {
             return Some(ConnectionError::Idle { what: "further CONNECT", limit: SERVER_IDLE });
@@ -249,6 +247,7 @@ impl Incoming {
         self.waiting.note(abandoned.is_some());
         match (abandoned, self.waiting.respond.send_response(response, false)) {
             (None, Ok(send)) => {
+                self.waiting.patience.accepted.store(true, Ordering::Relaxed);
                 let Waiting { recv, charge, .. } = self.waiting;
                 Ok(TunnelStream::new(send, recv, Hold { charge, _lease: None }))
             }

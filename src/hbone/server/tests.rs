@@ -128,7 +128,36 @@ async fn silence_and_garbage_end_the_connection() {
     let (near, far) = pipe();
     let (serving, _incoming) = serve(far);
     let _requests = stranger(near).await;
-    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Idle { what: "CONNECT", .. })));
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Idle { what: "accepted CONNECT", .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_keeps_no_tunnel_and_who_waits_for_an_answer_does() {
+    let mut refused = pair(&plenty(), &plenty()).await;
+    let request = request();
+    let begun = Instant::now();
+    while !refused.server.is_finished() && begun.elapsed() < SERVER_IDLE {
+        let far = async {
+            if let Some(incoming) = refused.incoming.recv().await {
+                incoming.refuse(Refusal::Refused);
+            }
+        };
+        drop(tokio::join!(timeout(Duration::from_secs(1), refused.tunnel.connect(&request, None)), far));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(begun.elapsed() < FIRST_REQUEST * 2, "{:?}", begun.elapsed());
+
+    let mut slow = pair(&plenty(), &plenty()).await;
+    let far = async {
+        let incoming = slow.incoming.recv().await.unwrap();
+        tokio::time::sleep(FIRST_REQUEST - Duration::from_millis(1)).await;
+        incoming.accept(None).unwrap()
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (connected, accepted) = tokio::join!(slow.tunnel.connect(&request, None), far);
+    drop((connected.unwrap(), accepted));
+    tokio::time::sleep(SERVER_IDLE / 3).await;
+    assert!(!slow.server.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
