@@ -150,6 +150,18 @@ impl Netns {
         receive.recv().unwrap_or_else(|_| Err(NetnsError::Worker { path: self.path.clone() }))
     }
 
+    /// As [`Netns::run`], on a thread of its own: for work that may take seconds, such as another program. The shared
+    /// workers make the sockets of every pod, and must not wait for it. There are as many as callers that wait.
+    pub fn run_apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NetnsError> {
+        let (file, of) = (Arc::clone(&self.file), self.path.clone());
+        let failed = move |source| NetnsError::Enter { path: of.clone(), source };
+        let not_started = failed.clone();
+        let inside = move || enter(&file).map_err(failed).map(|()| work());
+        let thread = std::thread::Builder::new().name("culvert-netns-one".into()).spawn(inside);
+        let ended = |_| Err(NetnsError::Worker { path: self.path.clone() });
+        thread.map_err(not_started)?.join().unwrap_or_else(ended)
+    }
+
     /// As [`Netns::run`], for tasks.
     pub async fn run_async<T: Send + 'static>(
         &self,

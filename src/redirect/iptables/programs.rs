@@ -72,7 +72,7 @@ impl Variant {
 
 fn run(netns: &Netns, doing: &'static str, program: Program) -> Result<Output, RedirectError> {
     let failed = |source: ExecError| RedirectError::Program { doing, namespace: netns.path().to_owned(), source };
-    netns.run(move || program.run())?.map_err(failed)
+    netns.run_apart(move || program.run())?.map_err(failed)
 }
 
 /// For messages.

@@ -137,9 +137,12 @@ impl Plane {
         tokio::task::spawn_blocking(work).await.map_err(PlaneError::Cut)?
     }
 
-    fn plan(&self, netns: &Netns, dns: bool) -> Result<Plan, PlaneError> {
+    async fn plan(&self, netns: &Netns, dns: bool) -> Result<Plan, PlaneError> {
         let families = match self.config.ipv6 {
-            Ipv6::Auto => families(netns)?,
+            Ipv6::Auto => {
+                let netns = netns.clone();
+                Self::blocking(move || Ok(families(&netns)?)).await?
+            }
             Ipv6::Off => Families::V4Only,
             Ipv6::On => Families::Both,
         };
@@ -191,7 +194,7 @@ impl Plane {
         let claim = self.claims.claim(netns.id(), &pod.uid)?;
         let Admitted { pod, claim, trust_domain, proven_by } = self.admit(&pod, &netns, claim).await?;
         let captures_dns = pod.dns_capture.unwrap_or(self.config.dns_capture);
-        let plan = self.plan(&netns, captures_dns)?;
+        let plan = self.plan(&netns, captures_dns).await?;
         let ipv6 = plan.families() == Families::Both;
         let mark = self.redirection.listener_mark(self.shared.config.mark);
         let trust_domain = trust_domain.unwrap_or_else(|| Arc::clone(&self.config.trust_domain));

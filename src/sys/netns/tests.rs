@@ -26,6 +26,27 @@ fn work_runs_inside_and_a_panic_harms_nobody_else() {
 }
 
 #[test]
+fn work_that_takes_its_time_leaves_the_workers_to_others() {
+    let own = Netns::own().unwrap();
+    let (id, held) = (own.id(), Arc::new(Mutex::new(())));
+    let waits = held.lock().unwrap();
+    std::thread::scope(|scope| {
+        let slow = |_| {
+            let (own, held) = (own.clone(), Arc::clone(&held));
+            scope.spawn(move || own.run_apart(move || drop(held.lock().unwrap())))
+        };
+        let slow: Vec<_> = (0..2 * Workers::MAX).map(slow).collect();
+        let (send, receive) = std::sync::mpsc::channel();
+        own.run_later(move || send.send(Netns::own().unwrap().id()).unwrap());
+        assert_eq!(receive.recv_timeout(std::time::Duration::from_secs(20)), Ok(id));
+        drop(waits);
+        slow.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    });
+    let error = own.run_apart(|| panic!("on purpose")).unwrap_err();
+    assert!(matches!(error, NetnsError::Worker { .. }), "{error}");
+}
+
+#[test]
 fn a_descriptor_is_a_namespace_or_refused_and_a_new_one_is_not_the_first() {
     if !crate::sys::kernel_tests::may_run("a namespace from a descriptor") {
         return;
