@@ -48,7 +48,8 @@ pub enum Drained {
 }
 
 /// Counts a task out, however it ends.
-struct Place(Arc<Shared>);
+#[derive(Debug)]
+pub struct Place(Arc<Shared>);
 
 // === impl Tasks ===
 
@@ -79,12 +80,7 @@ impl Tasks {
 
     /// Starts `work`. It ends by itself, by a panic (caught and counted), or where it waits when the set is cut.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), Full> {
-        let shared = Arc::clone(&self.shared);
-        if shared.live.fetch_add(1, Ordering::Relaxed) >= shared.limit {
-            shared.live.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full { limit: shared.limit });
-        }
-        let place = Place(shared);
+        let place = self.place()?;
         let task = async move {
             let Place(shared) = &place;
             tokio::select! {
@@ -103,7 +99,17 @@ impl Tasks {
         &self.shared.turn
     }
 
-    /// How many are running.
+    /// A place for what another set runs on this one's account. No drain waits for it.
+    pub fn place(&self) -> Result<Place, Full> {
+        let shared = Arc::clone(&self.shared);
+        if shared.live.fetch_add(1, Ordering::Relaxed) >= shared.limit {
+            shared.live.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full { limit: shared.limit });
+        }
+        Ok(Place(shared))
+    }
+
+    /// How many are running, and places.
     pub fn len(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
     }

@@ -16,6 +16,7 @@ use crate::proxy::pod::PodProxy;
 use crate::proxy::relay::{Ended, Meter, joined::join, unless_ended};
 use crate::route::inbound::{Inbound, inbound, service_of};
 use crate::route::outbound::Target;
+use crate::runtime::tasks::Place;
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::metrics::Reporter;
 
@@ -25,6 +26,8 @@ pub(super) struct Near {
     neighbour: Arc<PodProxy>,
     /// The connection as it was judged; revocation finds it until the carried one is listed.
     judged: Registered,
+    /// The neighbour's: the connection is one of those that it may have.
+    place: Place,
 }
 
 /// Judges the connection as its destination would on arrival, and dials the application there.
@@ -44,7 +47,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
         unless_ended(&connection, dial).await
     };
     let why = match dialled {
-        Ok(server) => return Ok(Near { server, neighbour, judged }),
+        Ok((server, place)) => return Ok(Near { server, neighbour, judged, place }),
         Err(Ended::Cut(why)) => why.of_ended(),
         Err(Ended::Failed(why)) => why,
     };
@@ -54,6 +57,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
         Failure::AppConnect { source, .. } if super::plain::of_ours(source) => Blame::Final,
         Failure::AppConnect { .. }
         | Failure::AppTimeout { .. }
+        | Failure::Limit { .. }
         | Failure::NotOurs { .. }
         | Failure::UnknownWorkload { .. } => Blame::Endpoint,
         _ => Blame::Final,
@@ -65,7 +69,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
     Err(Failed { why, blame })
 }
 
-async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Result<TcpStream, Failure> {
+async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Result<(TcpStream, Place), Failure> {
     let (client, to) = (captured.client, target.at);
     // The same question as for a connection that came by the wire.
     match inbound(to, &neighbour.addresses()) {
@@ -77,11 +81,12 @@ async fn dial(captured: &Captured, neighbour: &PodProxy, target: &Target) -> Res
     if neighbour.is_closing() {
         return Err(Failure::Drained);
     }
+    let place = neighbour.tasks.place().map_err(|full| Failure::Limit { limit: full.limit })?;
     let now = SystemTime::now();
     let request =
         Request { peer: Some(&captured.pod.identity), foreign: false, source: client.ip(), destination: to, now };
     let permit = neighbour.admit(&request).await?;
-    neighbour.dial_app(permit, to, client.ip()).await
+    Ok((neighbour.dial_app(permit, to, client.ip()).await?, place))
 }
 
 /// What both reporters know: both identities, because both pods are enrolled here.
@@ -104,7 +109,7 @@ fn arriving(captured: &Captured, attempted: &Attempted, neighbour: &PodProxy) ->
 
 /// Joins the two sockets.
 pub(super) async fn carry(captured: Captured, near: Near, attempted: &Attempted) {
-    let Near { server, neighbour, judged } = near;
+    let Near { server, neighbour, judged, place: _place } = near;
     let shared = Arc::clone(&captured.pod.shared);
     let source_side = facts(&captured, attempted, &neighbour);
     let destination_side = arriving(&captured, attempted, &neighbour);

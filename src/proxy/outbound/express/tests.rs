@@ -5,7 +5,9 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::mesh;
+use crate::model::workload::Workload;
 use crate::proxy::pod::tests::{facts, shared_with, stall, start};
+use crate::route::balance::EndpointId;
 use crate::route::outbound::{Decision, Route};
 use crate::sys::socket;
 
@@ -28,7 +30,8 @@ async fn who_copied_the_list_before_the_connection_was_open_ends_it_all_the_same
     let ((stream, _app), (server, _served)) = (connected().await, connected().await);
     let (client, listener) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
     let judged = cart.arrived.register(Connection::new(facts(), Instant::now(), Arc::default()));
-    let near = Near { server, neighbour: Arc::clone(&cart), judged };
+    let place = cart.tasks.place().unwrap();
+    let near = Near { server, neighbour: Arc::clone(&cart), judged, place };
     let destination = facts().destination;
     let captured = Captured { pod: Arc::clone(&till), stream, client, destination, listener, accepted: Instant::now() };
     // Labels alone are made of it.
@@ -46,4 +49,33 @@ async fn who_copied_the_list_before_the_connection_was_open_ends_it_all_the_same
     let ended = timeout(LIMIT, async { tokio::join!(carry(captured, near, &attempted), judge) }).await;
     assert!(ended.is_ok(), "nobody told the connection that is open");
     assert!(cart.is_idle() && till.is_idle());
+}
+
+#[tokio::test]
+async fn a_pod_that_has_its_connections_takes_none_of_its_neighbours() {
+    let (mut writer, mesh) = mesh::channel();
+    let shared = shared_with(mesh);
+    let ((till, _), (cart, _)) = (start(&shared, "till"), start(&shared, "cart"));
+    let record = Workload {
+        uid: "cart".into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        addresses: vec![facts().destination.ip()],
+        ..Workload::default()
+    };
+    writer.apply(mesh::Changes { workloads: vec![record], ..mesh::Changes::default() });
+    let workload = Arc::clone(shared.mesh.view().workload_by_uid("cart").unwrap());
+    let target = Target { at: facts().destination, id: EndpointId::new(&workload, 80), workload, others: false };
+    let (stream, _app) = connected().await;
+    let (client, listener) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+    let captured = Captured { pod: till, stream, client, destination: target.at, listener, accepted: Instant::now() };
+    let decision = Decision { route: Route::Express(target.clone()), service: None };
+    let attempted = Attempted { decision, source: None };
+    let limit = shared.config.connections_per_pod;
+    let held: Vec<_> = (0..limit).map(|_| cart.tasks.place().unwrap()).collect();
+    let refused = timeout(LIMIT, open(&captured, &attempted, &target)).await.unwrap().err().unwrap();
+    assert!(matches!(refused.why, Failure::Limit { limit: of } if of == limit), "{:?}", refused.why);
+    assert_eq!(refused.blame, Blame::Endpoint);
+    drop(held);
+    assert!(cart.tasks.is_empty() && cart.arrived.is_empty());
 }
