@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::tls::{HANDSHAKE_LIMIT, NamedAcceptor, random_unit};
 
 /// Handshakes at once: each is some 300 µs of a processor, so this is a queue of 20 ms.
 const HANDSHAKES: usize = 64;
+/// What a client has its place for, 1 s; a slower one goes on without. Nobody has one before the first bytes.
+const TURN: Duration = Duration::from_secs(1);
 /// From the handshake to the first good token, 10 s: strangers do not keep places for longer.
 const PROVEN_WITHIN: Duration = Duration::from_secs(10);
 /// What streams may take to end when a connection has reached its age, 10 s: they only finish a response.
@@ -125,8 +128,15 @@ impl Shared {
         drop(prepare_accepted(&stream));
         let acceptor = self.acceptor.borrow().clone();
         let handshake = async {
-            let _turn = self.handshakes.acquire().await;
-            acceptor.accept(stream).await
+            // How it ends is the handshake's to tell.
+            drop(stream.readable().await);
+            let turn = self.handshakes.acquire().await;
+            let mut accepting = pin!(acceptor.accept(stream));
+            if let Ok(accepted) = timeout(TURN, &mut accepting).await {
+                return accepted;
+            }
+            drop(turn);
+            accepting.await
         };
         let stream = match timeout(HANDSHAKE_LIMIT, handshake).await {
             Ok(Ok(stream)) => stream,

@@ -13,7 +13,7 @@ use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use super::calling::{ask, channel};
+use super::calling::{self, ask, channel};
 use super::*;
 use crate::runtime::Panics;
 use crate::runtime::tasks::{Drained, Tasks};
@@ -132,6 +132,27 @@ async fn connections_are_bounded() {
     }
     let channel = channel(server.address, &server.roots, "server.example").await.unwrap();
     assert!(ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_say_nothing_hold_up_nobody() {
+    let server = start(300, LONG);
+    let began = tokio::time::Instant::now();
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    while server.connections.len() < silent.len() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let channel = channel(server.address, &server.roots, "server.example").await.unwrap();
+    assert!(ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.is_ok());
+    // One that begins and says no more has its turn, and then others have theirs.
+    for mut stream in &silent {
+        stream.write_all(&[22]).unwrap();
+    }
+    assert!(ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.is_ok());
+    let again = calling::channel(server.address, &server.roots, "server.example").await.unwrap();
+    assert!(ask::<String, String>(&again, Some("a"), PATH, String::new()).await.is_ok());
+    assert!(began.elapsed() < crate::tls::HANDSHAKE_LIMIT, "{:?}", began.elapsed());
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
