@@ -349,9 +349,15 @@ impl Route {
 impl Decision {
     /// Whether `view`, which came after the one that it was made on, still has what it was made of: the endpoint with
     /// its address and identity, and the same waypoints. A connection that took its time must not go to a pod that was
-    /// removed meanwhile, nor past a waypoint that was put in its way.
-    pub fn holds(&self, view: &View) -> bool {
-        let Some(target) = self.route.target() else { return true };
+    /// removed meanwhile, nor past a waypoint that was put in its way. `network`, `namespace` and `destination` are those of
+    /// its [`Facts`]: what was outside of the mesh must still be.
+    pub fn holds(&self, network: &str, namespace: &str, destination: IpAddr, view: &View) -> bool {
+        let Some(target) = self.route.target() else {
+            let is_none = || view.workload_at(network, destination).is_none();
+            let none_at = || view.service_at(network, destination, Some(namespace)).is_none();
+            return self.route != Route::Passthrough
+                || (is_none() && if self.service.is_some() { self.holds_service(view) } else { none_at() });
+        };
         let workload = view.workload_by_uid(&target.workload.uid).is_some_and(|now| {
             let then = &*target.workload;
             now.identity() == then.identity()
@@ -360,12 +366,15 @@ impl Decision {
                 && (now.tunnel, &now.waypoint, &now.network_gateway)
                     == (then.tunnel, &then.waypoint, &then.network_gateway)
         });
-        let service = self.service.as_ref().is_none_or(|then| {
+        workload && self.holds_service(view)
+    }
+
+    fn holds_service(&self, view: &View) -> bool {
+        self.service.as_ref().is_none_or(|then| {
             view.service(&then.key()).is_some_and(|now| {
                 (&now.waypoint, &now.weighted_waypoints) == (&then.waypoint, &then.weighted_waypoints)
             })
-        });
-        workload && service
+        })
     }
 }
 

@@ -104,7 +104,9 @@ pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
             Ok(far) => {
                 // It took its time, and the mesh has changed.
                 let now = pod.shared.mesh.view();
-                if now.version() == version || attempted.decision.holds(&now) {
+                let (network, namespace) = (&pod.shared.config.network, &pod.pod.key.namespace);
+                let to = captured.destination.ip();
+                if now.version() == version || attempted.decision.holds(network, namespace, to, &now) {
                     if let (Some(target), true) = (attempted.decision.route.target(), attempted.is_choice()) {
                         pod.outliers().succeeded(&target.id);
                     }

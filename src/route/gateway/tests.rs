@@ -203,7 +203,7 @@ fn a_gateway_that_has_changed_ends_the_attempt() {
     let holds = |state: State| {
         let (mut writer, reader) = mesh::channel();
         writer.replace(state);
-        decision.holds(&reader.view())
+        decision.holds("", "shop", "10.96.0.1".parse().unwrap(), &reader.view())
     };
     assert!(holds(mesh()));
     let mut moved = mesh();

@@ -406,13 +406,16 @@ fn a_decision_holds_while_what_it_was_made_of_is_there() {
     let (mut writer, reader) = mesh::channel();
     let (tried, aside) = none();
     let avoid = Avoid { tried: &tried, aside: &aside };
-    let decision = decide(&mesh(), CLIENT, "10.96.0.1:80", &avoid, 0);
-    let mut holds = |change: &dyn Fn(&mut State)| {
+    let mut still = |to: &str, change: &dyn Fn(&mut State)| {
+        let decision = decide(&mesh(), CLIENT, &format!("{to}:80"), &avoid, 0);
         let mut state = mesh();
         change(&mut state);
         writer.replace(state);
-        decision.holds(&reader.view())
+        decision.holds("", "shop", to.parse().unwrap(), &reader.view())
     };
+    assert!(still("192.168.0.9", &|_| {}), "outside");
+    assert!(!still("192.168.0.9", &|state| web(state).addresses = vec!["192.168.0.9".parse().unwrap()]), "in the mesh");
+    let mut holds = |change: &dyn Fn(&mut State)| still("10.96.0.1", change);
     fn web(state: &mut State) -> &mut Workload {
         state.workloads.iter_mut().find(|w| *w.name == *"web-0").unwrap()
     }
