@@ -370,17 +370,16 @@ impl<D: Dial> PoolTask<D> {
 
 async fn dial<D: Dial>(dialler: Arc<D>, key: Arc<Key>, budget: Budget, limit: Duration) -> Done<D::Stream, D::Error> {
     let destination = key.destination();
-    let result = match timeout(limit, dialler.dial(&key)).await {
-        Ok(Ok(stream)) => {
-            let (peer, watch) = (D::peer(&stream), dialler.watch(&stream));
-            match Tunnel::open(stream, &budget).await {
-                Ok((tunnel, driver)) => Ok((tunnel.with_peer(peer), Box::new(driver), watch)),
-                Err(source) => Err(PoolError::Open { destination, source }),
-            }
-        }
-        Ok(Err(error)) => Err(PoolError::Dial { destination, source: Arc::new(error) }),
-        Err(_) => Err(PoolError::DialTimeout { destination, limit }),
+    let opened = async {
+        let failed = |error| PoolError::Dial { destination, source: Arc::new(error) };
+        let stream = dialler.dial(&key).await.map_err(failed)?;
+        let (peer, watch) = (D::peer(&stream), dialler.watch(&stream));
+        // Within the limit as well: in a tunnel whose far end takes no bytes, the preface would wait for ever.
+        let opened = Tunnel::open(stream, &budget).await;
+        let (tunnel, driver) = opened.map_err(|source| PoolError::Open { destination, source })?;
+        Ok((tunnel.with_peer(peer), Box::new(driver), watch))
     };
+    let result = timeout(limit, opened).await.unwrap_or(Err(PoolError::DialTimeout { destination, limit }));
     Done::Dialled(key, result)
 }
 

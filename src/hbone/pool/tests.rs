@@ -22,6 +22,8 @@ enum Act {
     /// Accepts and never says a word of HTTP/2.
     Silent,
     Slow(Duration),
+    /// Accepts and takes not one byte.
+    Stuck,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +59,11 @@ impl Dial for Dialler {
             }
             Act::Hang => std::future::pending().await,
             Act::Panic => panic!("a dialler that panics, as planned"),
-            Act::Serve | Act::Silent => {}
+            Act::Serve | Act::Silent | Act::Stuck => {}
             Act::Slow(wait) => sleep(wait).await,
         }
-        let (near, far) = pipe();
-        if matches!(act, Act::Silent) {
+        let (near, far) = if matches!(act, Act::Stuck) { tokio::io::duplex(1) } else { pipe() };
+        if matches!(act, Act::Silent | Act::Stuck) {
             peers.silent.lock().unwrap().push(far);
             return Ok(near);
         }
@@ -374,6 +376,16 @@ async fn a_peer_that_never_speaks_http_2_is_given_up_by_all_who_wait() {
     }
     assert_eq!((begun.elapsed(), lab.dials()), (settings::SETTINGS, 1));
     assert_eq!(lab.many(&key(), 1).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_bytes_is_given_up_as_a_dial_is() {
+    let lab = lab(&[Act::Stuck]);
+    let begun = Instant::now();
+    let error =
+        timeout(Duration::from_secs(60), lab.start(&key())).await.expect("it has a limit").unwrap().unwrap_err();
+    assert!(matches!(error, PoolError::DialTimeout { .. }), "{error:?}");
+    assert_eq!(begun.elapsed(), Config::default().dial);
 }
 
 #[tokio::test(start_paused = true)]
