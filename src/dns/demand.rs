@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::mesh::demand::Share;
 use crate::model::name::NamespacedName;
 
 use super::answer::{Client, readings};
@@ -12,9 +13,16 @@ use super::message::Question;
 /// Brings names into the mesh. It is asked for each question that the mesh has no answer to, so what is known not to
 /// exist should be remembered by it.
 pub trait Demand: Send + Sync + 'static {
+    /// What one pod may ask for at a time.
+    fn share(&self) -> Share;
+
     /// Asks for services by their keys, `<namespace>/<hostname>`, and ends when the mesh has what there is of them. A
     /// question waits for it for 2 s at most, and is then answered from what the mesh has.
-    fn demand(&self, names: Vec<NamespacedName>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    fn demand<'a>(
+        &'a self,
+        share: &'a Share,
+        names: Vec<NamespacedName>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 /// How long a question waits: within a resolver's own 5 s there is then time left to ask a name server.

@@ -21,6 +21,7 @@ use super::servers::Servers;
 use super::upstream::{Unanswered, Upstream};
 use super::{connections, datagrams};
 use crate::mesh;
+use crate::mesh::demand::Share;
 use crate::model::pod::Pod;
 use crate::runtime::Panics;
 use crate::runtime::tasks::{Full, Tasks};
@@ -85,6 +86,8 @@ pub(super) struct Inner {
     origins: Origins,
     pub upstream: Upstream,
     cache: Mutex<Cache>,
+    /// Of what the node may ask for, where the mesh holds only what was.
+    share: Option<Share>,
     listening: Tasks,
     pub questions: Tasks,
     pub connections: Tasks,
@@ -135,6 +138,7 @@ impl PodDns {
             origins: Origins::new(netns.clone()),
             upstream: Upstream { netns, mark: config.mark },
             cache: Mutex::new(Cache::new(config.cache)),
+            share: shared.demand.as_ref().map(|demand| demand.share()),
             listening: tasks(LISTENERS),
             questions: tasks(QUESTIONS),
             connections: tasks(CONNECTIONS),
@@ -259,8 +263,8 @@ impl Inner {
             Asked::Query(query) => Some(query),
             _ => None,
         };
-        if let (Some(demand), Some(query)) = (&self.shared.demand, &query)
-            && let Some(answer) = self.demanded(&**demand, query, whence.transport()).await
+        if let (Some(demand), Some(share), Some(query)) = (&self.shared.demand, &self.share, &query)
+            && let Some(answer) = self.demanded(&**demand, share, query, whence.transport()).await
         {
             return Some(answer);
         }
@@ -306,13 +310,19 @@ impl Inner {
     }
 
     /// Waits for the mesh to learn the names, and looks again.
-    async fn demanded(&self, demand: &dyn Demand, query: &Query<'_>, transport: Transport) -> Option<Vec<u8>> {
+    async fn demanded(
+        &self,
+        demand: &dyn Demand,
+        share: &Share,
+        query: &Query<'_>,
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
         let keys = demand::keys(&query.question, self.client());
         if keys.is_empty() {
             return None;
         }
         // Late is as good as nothing: the name server is asked.
-        drop(tokio::time::timeout(demand::WAIT, demand.demand(keys)).await);
+        drop(tokio::time::timeout(demand::WAIT, demand.demand(share, keys)).await);
         self.of_mesh(query, &self.shared.mesh.view(), transport)
     }
 

@@ -374,7 +374,15 @@ async fn listens_where_it_is_told_and_nowhere_else() {
 struct Late(Mutex<Option<mesh::Writer>>, AtomicUsize);
 
 impl Demand for Late {
-    fn demand(&self, names: Vec<NamespacedName>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn share(&self) -> Share {
+        Share::new(8)
+    }
+
+    fn demand<'a>(
+        &'a self,
+        _: &'a Share,
+        names: Vec<NamespacedName>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             self.1.fetch_add(1, Ordering::Relaxed);
             let key = NamespacedName::new("shop", "late.shop.svc.cluster.local");

@@ -1,7 +1,7 @@
 //! How much one pod may ask for at a time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sought::Sought;
 
@@ -10,6 +10,8 @@ use super::sought::Sought;
 pub struct Share {
     limit: usize,
     asked: Mutex<HashMap<Sought, usize>>,
+    /// What this one is a part of.
+    of: Option<Arc<Self>>,
 }
 
 /// Asking for one thing.
@@ -17,6 +19,7 @@ pub struct Share {
 pub(super) struct Place<'a> {
     share: &'a Share,
     sought: Sought,
+    _of: Option<Box<Self>>,
 }
 
 // === impl Share ===
@@ -24,7 +27,12 @@ pub(super) struct Place<'a> {
 impl Share {
     /// Up to `limit` things at a time.
     pub fn new(limit: usize) -> Self {
-        Self { limit, asked: Mutex::default() }
+        Self { limit, asked: Mutex::default(), of: None }
+    }
+
+    /// As [`Share::new`], and what it asks for is asked by `of` as well.
+    pub fn within(of: &Arc<Self>, limit: usize) -> Self {
+        Self { limit, asked: Mutex::default(), of: Some(Arc::clone(of)) }
     }
 
     /// `None` when too much is asked for already.
@@ -33,8 +41,13 @@ impl Share {
         if asked.len() >= self.limit && !asked.contains_key(sought) {
             return None;
         }
+        // The part's lock is held, the whole's is never held before it.
+        let of = match &self.of {
+            Some(of) => Some(Box::new(of.enter(sought)?)),
+            None => None,
+        };
         *asked.entry(sought.clone()).or_default() += 1;
-        Some(Place { share: self, sought: sought.clone() })
+        Some(Place { share: self, sought: sought.clone(), _of: of })
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<Sought, usize>> {
@@ -71,5 +84,21 @@ mod tests {
         assert!(share.enter(&sought(3)).is_some());
         drop(two);
         assert!(share.asked().is_empty());
+    }
+
+    #[test]
+    fn a_part_leaves_room_to_others_and_all_parts_to_the_whole() {
+        let sought = |n: u8| Sought::address("", [10, 0, 0, n].into()).unwrap();
+        let whole = Arc::new(Share::new(3));
+        let (one, two) = (Share::within(&whole, 2), Share::within(&whole, 2));
+        let held = (one.enter(&sought(1)).unwrap(), one.enter(&sought(2)).unwrap());
+        assert!(one.enter(&sought(3)).is_none());
+        let third = two.enter(&sought(3)).unwrap();
+        assert!(two.enter(&sought(4)).is_none(), "the whole is full");
+        assert!(two.enter(&sought(1)).is_some(), "asked for already");
+        drop(held);
+        assert!(two.enter(&sought(4)).is_some());
+        drop(third);
+        assert!(whole.asked().is_empty() && one.asked().is_empty() && two.asked().is_empty());
     }
 }

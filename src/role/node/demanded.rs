@@ -18,12 +18,14 @@ struct Source(Demander);
 /// Names for the DNS proxies of all pods.
 struct Names {
     demand: Arc<OnDemand>,
-    share: Share,
+    share: Arc<Share>,
 }
 
 /// Names that the questions of all pods ask for at a time; a question beyond that goes to a name server. The rest of what
 /// the client may ask for is for connections, which have nobody else to ask.
 const NAMES: usize = 256;
+/// Of those, what one pod's questions ask for.
+const NAMES_OF_POD: usize = 32;
 /// A question waits for 2 s: somewhat less, so that it is heard of an answer that does not come.
 const WAIT: Duration = Duration::from_millis(1500);
 
@@ -34,7 +36,7 @@ pub fn on_demand(demander: Demander, mesh: Reader) -> Arc<OnDemand> {
 
 /// What the DNS proxies ask.
 pub fn names(demand: &Arc<OnDemand>) -> Arc<dyn dns::Demand> {
-    Arc::new(Names { demand: Arc::clone(demand), share: Share::new(NAMES) })
+    Arc::new(Names { demand: Arc::clone(demand), share: Arc::new(Share::new(NAMES)) })
 }
 
 // === impl Source ===
@@ -62,7 +64,15 @@ impl Demand for Source {
 // === impl Names ===
 
 impl dns::Demand for Names {
-    fn demand(&self, names: Vec<NamespacedName>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+    fn share(&self) -> Share {
+        Share::within(&self.share, NAMES_OF_POD)
+    }
+
+    fn demand<'a>(
+        &'a self,
+        share: &'a Share,
+        names: Vec<NamespacedName>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
             // One question in some seconds finds out whether the control plane is there again; the others have a name
             // server to ask.
@@ -70,7 +80,7 @@ impl dns::Demand for Names {
                 return;
             }
             let sought = names.into_iter().map(Sought::Service).collect();
-            if let Err(unanswered) = self.demand.ask(&self.share, sought, WAIT).await {
+            if let Err(unanswered) = self.demand.ask(share, sought, WAIT).await {
                 tracing::debug!(target: "dns", error = %unanswered, "a name server is asked instead");
             }
         })

@@ -207,18 +207,18 @@ async fn a_control_plane_that_is_away_lets_nothing_through() {
 async fn dns_asks_for_names_and_does_not_wait_for_who_is_silent() {
     let bed = bed(false);
     let dns = super::names(&bed.demand);
-    dns.demand(vec![key("web"), key("none")]).await;
+    dns.demand(&dns.share(), vec![key("web"), key("none")]).await;
     assert_eq!(names(&bed.mesh), ["web", "web-0"]);
     let bed = self::bed(true);
     let dns = super::names(&bed.demand);
     let began = Instant::now();
-    dns.demand(vec![key("web")]).await;
+    dns.demand(&dns.share(), vec![key("web")]).await;
     assert_eq!(began.elapsed(), WAIT);
     for _ in 0..100 {
-        dns.demand(vec![key("gate")]).await;
+        dns.demand(&dns.share(), vec![key("gate")]).await;
     }
     assert_eq!(began.elapsed(), WAIT);
     tokio::time::sleep(LIMIT).await;
-    dns.demand(vec![key("web")]).await;
+    dns.demand(&dns.share(), vec![key("web")]).await;
     assert_eq!(began.elapsed(), WAIT + LIMIT + WAIT, "one finds out whether it is there again");
 }
