@@ -61,6 +61,8 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
     let credentials = pod.certificate.wait(pod.shared.config.connect_timeout).await;
     let credentials = credentials.map_err(|error| Failure::Identity(Box::new(error)))?;
     let stream = Acceptor::new(&credentials).accept(stream).await;
+    // A tunnel lives longer than the certificate that it was accepted with.
+    drop(credentials);
     let stream = stream.map_err(|error| match error {
         TlsError::Revoked => {
             pod.shared.report.revoked(Reporter::Destination);
