@@ -127,8 +127,14 @@ impl Enrolled {
         None
     }
 
-    /// What goes past the mesh in this pod.
-    pub(super) fn publish(&self, metrics: &Metrics, uncarried: Option<Uncarried>) {
+    /// Counts what goes past the mesh in this pod.
+    pub(super) fn count(&self, metrics: &Metrics, redirection: &Redirection) -> Result<(), PlaneError> {
+        self.recount_older()?;
+        self.publish(metrics, redirection.uncarried(self.proxy.netns())?);
+        Ok(())
+    }
+
+    fn publish(&self, metrics: &Metrics, uncarried: Option<Uncarried>) {
         let key = &self.proxy.pod().key;
         let (namespace, pod) = (&*key.namespace, &*key.name);
         metrics.counter(table::POD_HELD_BACK, [namespace, pod]).raise_to(self.proxy.times_held_back());
@@ -153,7 +159,7 @@ impl Enrolled {
         self.older_count.load(Ordering::Relaxed)
     }
 
-    pub(super) fn recount_older(&self) -> Result<(), PlaneError> {
+    fn recount_older(&self) -> Result<(), PlaneError> {
         let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
         if !older.is_empty() {
             let live: HashSet<_> = older_connections(self.proxy.netns())?.iter().map(|c| c.cookie).collect();

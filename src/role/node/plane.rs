@@ -337,11 +337,13 @@ impl manager::Plane for Plane {
             {
                 return Ok(other);
             }
-            pod.recount_older()?;
-            pod.publish(&metrics, redirection.uncarried(netns)?);
-            if pod.mend(&redirection)? {
+            let healed = pod.mend(&redirection)?;
+            // What cannot be counted holds up no healing, and hides none: the next verification tells of it.
+            let counted = pod.count(&metrics, &redirection);
+            if healed {
                 return Ok(Verified::Healed);
             }
+            counted?;
             // The namespace that is held was looked after all the same: its pod may live on without a name.
             now.map(|_| Verified::Same).map_err(PlaneError::from)
         })
