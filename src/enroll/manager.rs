@@ -166,6 +166,12 @@ impl<P: Plane> Manager<P> {
         for action in reconcile(&wanted, &held.collect()) {
             self.start(action);
         }
+        // Those that are gone are forgotten.
+        if !self.swept.is_empty() || !self.unswept.is_empty() {
+            let uids: BTreeSet<_> = all.iter().map(|(pod, _)| &pod.uid).collect();
+            self.swept.retain(|uid| uids.contains(uid));
+            self.unswept.retain(|uid| uids.contains(uid));
+        }
         for (pod, membership) in all.iter() {
             // A pod that is out may still carry the rules of a life that ended while it was in.
             if !membership.is_in() && pod.netns.is_some() && !pod.host_network && !self.entries.contains_key(&pod.uid) {

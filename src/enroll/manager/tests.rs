@@ -240,6 +240,16 @@ async fn a_sweep_that_failed_is_tried_again_with_the_next_verification() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_is_gone_is_forgotten_with_its_sweep() {
+    let node = Node::start(Vec::new());
+    let out = || vec![(pod("plain", "one"), OUT)];
+    assert_eq!(node.want(out()).await, ["sweep plain"]);
+    assert_eq!(node.want(Vec::new()).await, Vec::<String>::new());
+    // Nothing is known of it any more.
+    assert_eq!(node.want(out()).await, ["sweep plain"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_enrolled_pod_whose_addresses_are_gone_for_a_moment_stays_in() {
     let node = Node::start(vec![(pod("cart", "one"), IN)]);
     assert_eq!(node.after(SHORT).await, ["enrol cart"]);
