@@ -147,7 +147,8 @@ impl Parts {
         let (manager, statuses) = Manager::build(Arc::clone(&plane), wanted, settings.verify_interval, on_verified);
         let agent = socket.map(|socket| {
             let named = readiness.condition(AGENT);
-            Agent::build(socket, &settings.node, announced, statuses.clone(), *redirection.warden(), named)
+            let warden = *redirection.warden();
+            Agent::build(socket, &settings.node, announced, statuses.clone(), warden, &metrics, named)
         });
 
         let own = OwnListener::build(settings, &handle, &shared, *redirection.warden(), predecessor.as_ref(), &plane);

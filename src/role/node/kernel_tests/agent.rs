@@ -68,6 +68,8 @@ async fn a_namespace_that_is_not_the_pods_is_refused_or_withdrawn() {
     let answer = proxy.add("u9", "shop/own", Netns::own().unwrap().as_fd()).await;
     assert!(answer.contains("is never redirected") || answer.contains("which is never"), "{answer}");
     assert_eq!(node.state("u9"), None);
+    let refused = ["host", "own"].map(|reason| node.metrics.counter(table::POD_REFUSALS, [reason]).value());
+    assert_eq!(refused.iter().sum::<u64>(), 1);
     assert_eq!(proxy.add("u0", "shop/cart", lab.pods[0].as_fd()).await, "");
     let answer = proxy.add("u1", "shop/web", lab.pods[0].as_fd()).await;
     assert!(answer.contains("belongs to pod u0 already"), "{answer}");

@@ -28,6 +28,7 @@ use crate::proxy::shared::{Config, LocalPods, Shared};
 use crate::redirect::DAEMON_MARK;
 use crate::role::node::plane::{self, Plane};
 use crate::role::node::redirection::Redirection;
+use crate::role::node::sources::agent::admits;
 use crate::runtime::Panics;
 use crate::runtime::ready::Readiness;
 use crate::sys::exec::Program;
@@ -228,8 +229,7 @@ impl Node {
         let every = Duration::from_millis(500);
         let (manager, statuses) = Manager::build(Arc::clone(&plane), receive, every, Box::new(|_, _| {}));
         let named = readiness.condition("pods announced");
-        let admits: crate::enroll::announced::Admits =
-            Arc::new(move |netns| warden.forbid(netns).map_err(|error| crate::telemetry::cause::chain(&error)));
+        let admits = admits(warden, metrics.clone());
         let announced = Announced::new("node-a".into(), wanted, statuses.clone(), admits, named);
         let client = client::run(client::Config { path: agent.into() }, Arc::new(announced), || 0.5, stop.clone());
         let retired = plane.stands().retired().clone();

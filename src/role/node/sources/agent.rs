@@ -8,11 +8,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::enroll::announced::{Admits, Announced};
 use crate::enroll::manager::{PodStatus, Wanted};
-use crate::redirect::Warden;
+use crate::redirect::{RedirectError, Warden};
 use crate::runtime::ready::Condition;
 use crate::telemetry::cause::chain;
+use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::random_unit;
 use crate::zds::client::{self, Config};
+
+/// Asks `warden` about a namespace that is handed over, and counts what it refuses.
+pub(in crate::role::node) fn admits(warden: Warden, metrics: Metrics) -> Admits {
+    Arc::new(move |netns| {
+        warden.forbid(netns).map_err(|error| {
+            if let RedirectError::Refused { source, .. } = &error {
+                metrics.counter(table::POD_REFUSALS, [source.reason()]).increment();
+            }
+            chain(&error)
+        })
+    })
+}
 
 /// The conversation with the agent.
 pub(in crate::role::node) struct Agent {
@@ -30,9 +43,10 @@ impl Agent {
         wanted: watch::Sender<Arc<Wanted>>,
         statuses: watch::Receiver<Arc<Vec<PodStatus>>>,
         warden: Warden,
+        metrics: &Metrics,
         named: Condition,
     ) -> Self {
-        let admits: Admits = Arc::new(move |netns| warden.forbid(netns).map_err(|error| chain(&error)));
+        let admits = admits(warden, metrics.clone());
         let pods = Arc::new(Announced::new(node.into(), wanted, statuses, admits, named));
         Self { pods, config: Config { path: socket.to_owned() } }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the joints between a source and what takes from it. Never: a source itself (`xds`, `identity`, `zds`, `control`).
 
-mod agent;
+pub(super) mod agent;
 mod certificates;
 mod control_plane;
 mod large;
