@@ -48,7 +48,7 @@ impl Report {
         let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect(), self.pulse.clone()));
         let open = |((facts, list), traffic): ((Facts, &Arc<Connections>), Traffic)| {
             let registered = list.register(Connection::opened(judged, facts, Arc::clone(&meter)));
-            Open { registered, traffic: Some(traffic), report: self.clone() }
+            self.opened(registered, traffic)
         };
         reporters.into_iter().zip(traffics).map(open).collect()
     }
@@ -58,6 +58,13 @@ impl Report {
         let traffic = self.metrics.open(&labels(&facts));
         let meter = Arc::new(Meter::new(vec![traffic.counters()], self.pulse.clone()));
         let registered = list.register(Connection::new(facts, opened, meter));
+        self.opened(registered, traffic)
+    }
+
+    fn opened(&self, registered: Registered, traffic: Traffic) -> Open {
+        if self.access_log && AccessRecord::tells_opened() {
+            record(&registered, None, false).emit_opened();
+        }
         Open { registered, traffic: Some(traffic), report: self.clone() }
     }
 
@@ -68,10 +75,9 @@ impl Report {
             return;
         }
         let own = Party {
-            address: None,
             workload: Some(Arc::clone(&pod.pod().key.name)),
             namespace: Some(Arc::clone(&pod.pod().key.namespace)),
-            identity: None,
+            ..Party::default()
         };
         let peer = Party { address: Some(client), ..Party::default() };
         let (source, destination) = match reporter {
@@ -206,6 +212,7 @@ fn record(connection: &Connection, why: Option<&Failure>, refused: bool) -> Acce
         workload: workload.as_ref().and_then(|w| said(&w.name)),
         namespace: workload.as_ref().and_then(|w| said(&w.namespace)),
         identity: identity.as_ref().map(|id| id.to_string().into()),
+        cluster: workload.as_ref().and_then(|w| said(&w.cluster)),
     };
     // With a tunnel, `dst.addr` is the hop and `dst.hbone_addr` what was asked of it.
     let (address, hbone_address) = match facts.hop {

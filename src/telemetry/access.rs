@@ -40,6 +40,8 @@ pub struct Party {
     pub namespace: Option<Arc<str>>,
     /// A SPIFFE identity, only when it was proven: by TLS, or by both pods being on this node.
     pub identity: Option<Arc<str>>,
+    /// Of the pod, from where its name is.
+    pub cluster: Option<Arc<str>>,
 }
 
 /// What a tunnel asks its far end for.
@@ -130,9 +132,10 @@ impl fmt::Display for Millis {
 
 // === impl AccessRecord ===
 
-/// The fields once for both levels: a level is part of an event's static description.
+/// The fields once for all levels: a level is part of an event's static description. What only an end has is left out
+/// of the line of a beginning.
 macro_rules! line {
-    ($level:expr, $record:expr, $message:literal) => {{
+    ($level:expr, $record:expr, $ended:literal, $message:literal) => {{
         let record: &AccessRecord = $record;
         let failure = record.failure.as_ref();
         tracing::event!(target: "access", $level, {
@@ -140,16 +143,18 @@ macro_rules! line {
             src.workload = record.source.workload.as_deref(),
             src.namespace = record.source.namespace.as_deref(),
             src.identity = record.source.identity.as_deref(),
+            src.cluster = record.source.cluster.as_deref(),
             dst.addr = record.destination.address.map(tracing::field::display),
             dst.hbone_addr = record.hbone_address.as_ref().map(tracing::field::display),
             dst.service = record.service.as_deref(),
             dst.workload = record.destination.workload.as_deref(),
             dst.namespace = record.destination.namespace.as_deref(),
             dst.identity = record.destination.identity.as_deref(),
+            dst.cluster = record.destination.cluster.as_deref(),
             direction = record.direction.as_str(),
-            bytes_sent = record.bytes_sent,
-            bytes_recv = record.bytes_received,
-            duration = &*Millis(record.duration).to_string(),
+            bytes_sent = $ended.then_some(record.bytes_sent),
+            bytes_recv = $ended.then_some(record.bytes_received),
+            duration = $ended.then(|| Millis(record.duration).to_string()),
             road = record.road.as_str(),
             connection_security_policy = record.connection_security_policy,
             reason = failure.map(|failure| &*failure.reason),
@@ -163,9 +168,19 @@ impl AccessRecord {
     /// Writes the line. Nothing is formatted when the access log is off.
     pub fn emit(&self) {
         match (&self.failure, self.road) {
-            (None, _) => line!(Level::INFO, self, "connection complete"),
-            (Some(_), Road::Refused) => line!(Level::WARN, self, "connection refused"),
-            (Some(_), _) => line!(Level::WARN, self, "connection failed"),
+            (None, _) => line!(Level::INFO, self, true, "connection complete"),
+            (Some(_), Road::Refused) => line!(Level::WARN, self, true, "connection refused"),
+            (Some(_), _) => line!(Level::WARN, self, true, "connection failed"),
         }
+    }
+
+    /// Whether the levels want lines of connections that begin: ask before a record is made for [`Self::emit_opened`].
+    pub fn tells_opened() -> bool {
+        tracing::enabled!(target: "access", Level::DEBUG)
+    }
+
+    /// Writes the line of a connection that begins.
+    pub fn emit_opened(&self) {
+        line!(Level::DEBUG, self, false, "connection opened");
     }
 }

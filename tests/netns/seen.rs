@@ -8,17 +8,19 @@ use crate::bed::{Bed, Family, NODES, PATIENCE, demo, series, sh, until};
 use crate::roads::{HBONE, PLAIN_IN, PLAIN_OUT, SAME_NODE};
 
 /// The fields of a line in their order; those that are not known are left out of it.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 21] = [
     "src.addr",
     "src.workload",
     "src.namespace",
     "src.identity",
+    "src.cluster",
     "dst.addr",
     "dst.hbone_addr",
     "dst.service",
     "dst.workload",
     "dst.namespace",
     "dst.identity",
+    "dst.cluster",
     "direction",
     "bytes_sent",
     "bytes_recv",
@@ -40,13 +42,15 @@ const LABELS: &str = "reporter source_workload source_canonical_service source_c
 /// Which fields a complete line of each side has besides those that every one has.
 const TUNNEL: &[&str] = &["src.identity", "dst.identity", "dst.hbone_addr"];
 const NODE_LOCAL: &[&str] = &["src.identity", "dst.identity"];
-const EVERY: [&str; 11] = [
+const EVERY: [&str; 13] = [
     "src.addr",
     "src.workload",
     "src.namespace",
+    "src.cluster",
     "dst.addr",
     "dst.workload",
     "dst.namespace",
+    "dst.cluster",
     "direction",
     "bytes_sent",
     "bytes_recv",

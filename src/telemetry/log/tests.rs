@@ -112,6 +112,7 @@ fn every_road_has_its_line_of_text() {
         workload: Some(name.into()),
         namespace: Some("demo".into()),
         identity: identity.map(Into::into),
+        cluster: None,
     };
     let (client, near) = (Some("spiffe://td/ns/demo/sa/client"), Some("spiffe://td/ns/demo/sa/near"));
     let hbone = AccessRecord {
@@ -193,6 +194,53 @@ fn every_road_has_its_line_of_text() {
         let lines = lines(&config(Format::Text), || record.emit());
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert_eq!(lines[0].split_once(' ').unwrap().1, expected);
+    }
+}
+
+#[test]
+fn clusters_stand_after_identities() {
+    let mut record = record();
+    (record.source.cluster, record.destination.cluster) = (Some("east".into()), Some("west".into()));
+    record.destination.identity = Some("spiffe://td/ns/web/sa/server".into());
+    let lines = lines(&config(Format::Json), || record.emit());
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((object["src.cluster"].as_str(), object["dst.cluster"].as_str()), (Some("east"), Some("west")));
+    let lines = self::lines(&config(Format::Text), || record.emit());
+    let names: Vec<_> = lines[0].split(' ').filter_map(|part| part.split_once('=')).map(|(name, _)| name).collect();
+    let places = |wanted: &str| names.iter().position(|name| *name == wanted).unwrap();
+    assert_eq!(places("src.identity") + 1, places("src.cluster"), "{names:?}");
+    assert_eq!(places("src.cluster") + 1, places("dst.hbone_addr"), "{names:?}");
+    assert_eq!(places("dst.identity") + 1, places("dst.cluster"), "{names:?}");
+    assert_eq!(places("dst.cluster") + 1, places("direction"), "{names:?}");
+}
+
+/// A beginning is told only at `debug`, without what only an end has, and nobody makes a record for it before.
+#[test]
+fn a_connection_that_begins_has_its_line_at_debug() {
+    let by_level = |level: &str| Config {
+        access: Access::ByLevel,
+        level: level.into(),
+        ..config(Format::IstioJson)
+    };
+    let opened = |level: &str| {
+        let mut wanted = false;
+        let lines = lines(&by_level(level), || {
+            wanted = AccessRecord::tells_opened();
+            record().emit_opened();
+        });
+        (wanted, lines)
+    };
+    assert_eq!(opened("info"), (false, vec![]));
+    for level in ["debug", "error,access=debug"] {
+        let (wanted, lines) = opened(level);
+        assert!(wanted && lines.len() == 1, "{lines:?}");
+        let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        let text = |key: &str| object[key].as_str();
+        assert_eq!((text("message"), text("level")), (Some("connection opened"), Some("debug")));
+        assert_eq!((text("src.addr"), text("direction")), (Some("10.0.0.1:4000"), Some("inbound")));
+        for key in ["bytes_sent", "bytes_recv", "duration", "error"] {
+            assert!(object.get(key).is_none(), "{key} in {object}");
+        }
     }
 }
 
