@@ -72,9 +72,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         }
         all.append(&mut own.fields);
         let now = OffsetDateTime::now_utc();
+        if matches!(self.format, Format::IstioJson | Format::IstioText) && event.metadata().target() == "access" {
+            all = with_error(all);
+        }
         self.queue.push(match self.format {
-            Format::IstioJson => json("scope", now, event.metadata(), own.message, with_error(all)),
-            Format::IstioText => tabs(now, event.metadata(), &own.message, &with_error(all)),
+            Format::IstioJson => json("scope", now, event.metadata(), own.message, all),
+            Format::IstioText => tabs(now, event.metadata(), &own.message, &all),
             Format::Json => json("target", now, event.metadata(), own.message, all),
             Format::Text => text(now, event.metadata(), &own.message, &all, self.colour),
         });
@@ -158,7 +161,7 @@ fn text(now: OffsetDateTime, metadata: &Metadata<'_>, message: &str, fields: &[N
     line
 }
 
-/// What ztunnel calls `error`, beside our own names: the sentence, or else the word.
+/// What ztunnel calls `error` in access lines, beside our own names: the sentence, or else the word.
 fn with_error(mut fields: Vec<Named>) -> Vec<Named> {
     let of = |wanted: &str| fields.iter().find(|field| field.name == wanted).map(|field| field.value.clone());
     if let Some(value) = of("reason").map(|word| of("detail").unwrap_or(word))

@@ -313,6 +313,15 @@ fn istios_lines() {
     assert!(object.get("target").is_none() && object["time"].is_string() && object["level"] == "warn");
 }
 
+/// Only access lines have ztunnel's `error` beside our words.
+#[test]
+fn other_lines_say_their_reason_once() {
+    for format in [Format::IstioText, Format::IstioJson] {
+        let lines = lines(&config(format), || tracing::warn!(reason = "gone", detail = "it left", "not enrolled"));
+        assert!(lines[0].contains("it left") && !lines[0].contains("error"), "{}", lines[0]);
+    }
+}
+
 #[test]
 fn a_bad_level_is_named() {
     let bad = Config { level: "info,culvert=loud".into(), ..config(Format::Text) };
