@@ -44,6 +44,11 @@ fn files(folder: &str, end: &str) -> Vec<File> {
     found
 }
 
+/// A file's text; empty where there is none.
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_default()
+}
+
 /// Fails with every complaint at once.
 #[track_caller]
 fn none(complaints: &[String]) {
@@ -77,7 +82,11 @@ fn pages_follow_the_code() {
 }
 
 #[test]
+fn every_reason_of_a_failure_has_its_row() {
+    none(&pages::reasons(&text("src/proxy/outcome.rs"), &text("docs/features/observability.md")));
+}
+
+#[test]
 fn every_dependency_has_its_reason() {
-    let text = |path: &str| std::fs::read_to_string(root().join(path)).unwrap_or_default();
     none(&pages::dependencies(&text("Cargo.toml"), &text("docs/dependencies.md")));
 }

@@ -64,6 +64,34 @@ fn a_table_is_replaced_where_it_stands() {
     check("# x\n\n| c |\n", None);
 }
 
+/// Every word that `Failure::reason` answers stands in the first column of the page's table of reasons, and no other.
+pub(crate) fn reasons(code: &str, page: &str) -> Vec<String> {
+    let body = code.split_once("fn reason(").and_then(|(_, rest)| rest.split_once("\n    }\n"));
+    let words = body.map_or("", |(body, _)| body).split('"').skip(1).step_by(2);
+    let wanted: BTreeSet<&str> = words.collect();
+    let table = page.split_once("| reason | what | whose |\n").map_or("", |(_, rest)| rest);
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let told = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let found: BTreeSet<&str> = told.collect();
+    if wanted.is_empty() {
+        return vec!["the words of Failure::reason were not found".to_owned()];
+    }
+    let missing = wanted.difference(&found).map(|word| format!("the table of reasons has no row for {word}"));
+    let dead = found.difference(&wanted).map(|word| format!("the table of reasons has {word}, which nothing says"));
+    missing.chain(dead).collect()
+}
+
+#[test]
+fn reasons_without_a_row_are_found() {
+    let code = "fn reason(&self) {\n  A => \"a\",\n  B => match b { C => \"c\" },\n    }\nfn flags() { \"d\" }\n";
+    let page = |rows: &str| format!("text `z`\n\n| reason | what | whose |\n| --- | --- | --- |\n{rows}\n`y`\n");
+    let check = |rows: &str, expected: &[&str]| assert_eq!(reasons(code, &page(rows)), expected, "{rows}");
+    check("| `a`, `c` | see `x` | us |\n", &[]);
+    check("| `a` | `c` | us |\n", &["the table of reasons has no row for c"]);
+    check("| `a`, `c` | x | us |\n| `d` | x | us |\n", &["the table of reasons has d, which nothing says"]);
+    assert_eq!(reasons("", &page("")), ["the words of Failure::reason were not found"]);
+}
+
 #[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]
 fn update() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
