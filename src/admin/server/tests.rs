@@ -5,6 +5,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::admin::istio::{Dump, Version};
 use crate::admin::{Asked, MetricsSite, NoAnswer, Order, Page, Pages, ReadySite, ReadyWords};
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::{Phase, Shutdown};
@@ -103,6 +104,33 @@ async fn other_methods_and_paths_are_refused() {
     }
     let (status, _, body) = fetch(&server, Method::HEAD, "/pods", "*/*").await;
     assert_eq!((status, body.as_str()), (200, ""));
+}
+
+/// As Istio's node proxy: its index and its dump answer whatever the method is. Our own pages are read.
+#[tokio::test]
+async fn istios_index_and_dump_take_any_method() {
+    let dump = || Dump {
+        view: crate::mesh::channel().1.view(),
+        certificates: Vec::new(),
+        pods: Default::default(),
+        static_config: serde_json::Value::Null,
+        version: Version::of_this_build(None),
+        config: serde_json::Value::Null,
+        more: Default::default(),
+    };
+    let server = start(pages().with_dump(dump));
+    for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        for path in ["/", "/config_dump"] {
+            let (status, _, body) = fetch(&server, method.clone(), path, "*/*").await;
+            assert!(status == 200 && !body.is_empty(), "{method} {path}: {status}");
+        }
+        let read = if method == Method::GET { 200 } else { 405 };
+        assert_eq!(fetch(&server, method.clone(), "/dump", "*/*").await.0, read, "{method}");
+    }
+    let own = start(pages());
+    for path in ["/", "/config_dump"] {
+        assert_eq!(fetch(&own, Method::POST, path, "*/*").await.0, 405, "{path}");
+    }
 }
 
 #[tokio::test]
