@@ -1,4 +1,4 @@
-//! The flags of a daemon, which come from its table of settings.
+//! Flags that come from a table of settings: a daemon's, and those of the mesh.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,12 +10,13 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::{report, table};
 use crate::config::env::{Environment, variable};
+use crate::config::mesh::MeshSettings;
 use crate::config::raw::{ConfigError, Effective, File};
 use crate::config::show;
-use crate::config::table::{Default, Setting};
+use crate::config::table::{Default, MESH, Setting};
 use crate::config::value::Kind;
 
-/// The flags as they were given.
+/// A daemon's flags as they were given.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     table: &'static [Setting],
@@ -23,6 +24,10 @@ pub(super) struct Given {
     show: bool,
     flags: BTreeMap<&'static str, String>,
 }
+
+/// The settings of the mesh as they were given, for commands that read manifests without a node.
+#[derive(Clone, Debug)]
+pub(super) struct MeshArgs(BTreeMap<&'static str, String>);
 
 // === impl Given ===
 
@@ -60,6 +65,45 @@ impl Given {
         let named = self.config.as_deref().or_else(|| environment.value(&variable("config")).map(Path::new));
         let file = named.map(|path| File::read(path, self.table)).transpose()?;
         Effective::resolve(self.table, &self.flags, environment, file.as_ref())
+    }
+}
+
+// === impl MeshArgs ===
+
+impl MeshArgs {
+    /// With what the environment says, and the defaults.
+    ///
+    /// # Errors
+    /// A value is not of its setting's kind.
+    pub(super) fn resolve(&self, environment: &Environment) -> Result<MeshSettings, ConfigError> {
+        MeshSettings::try_from(&Effective::resolve(MESH, &self.0, environment, None)?)
+    }
+
+    /// The first flag that was given, without its dashes.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        self.0.keys().next().copied()
+    }
+}
+
+impl clap::FromArgMatches for MeshArgs {
+    fn from_arg_matches(found: &ArgMatches) -> Result<Self, clap::Error> {
+        let flag = |key: &'static str| Some((key, found.get_one::<String>(key)?.clone()));
+        Ok(Self(MESH.iter().filter_map(|setting| flag(setting.key)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, found: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(found)?;
+        Ok(())
+    }
+}
+
+impl clap::Args for MeshArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(MESH.iter().map(argument))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
     }
 }
 

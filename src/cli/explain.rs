@@ -8,9 +8,12 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::{ArgGroup, ValueEnum};
 
+use super::daemon::MeshArgs;
 use super::table::{Cell, render};
 use super::{Roles, report};
 use crate::authz::inquiry::{self, Answer, Callee, Caller, Considered, Question, Standing};
+use crate::config::env::Environment;
+use crate::config::raw::ConfigError;
 use crate::model::name::NamespacedName;
 use crate::model::spiffe::Identity;
 pub use crate::role::explain::Mesh;
@@ -44,21 +47,11 @@ pub struct ExplainArgs {
     /// Admin page of the node that is asked
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:15000")]
     node: SocketAddr,
-    /// With --manifests: the trust domain of every identity
-    #[arg(long, value_name = "NAME", default_value = "cluster.local", requires = "manifests")]
-    trust_domain: String,
-    /// With --manifests: other names of that trust domain
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "manifests")]
-    trust_domain_aliases: Vec<String>,
-    /// With --manifests: trust domains of others that are let in, as the node has them; no file is read
-    #[arg(long, value_name = "DOMAIN=FILE", value_delimiter = ',', requires = "manifests")]
-    trust_bundles: Vec<String>,
-    /// With --manifests: the namespace whose policies hold for the whole mesh
-    #[arg(long, value_name = "NAME", default_value = "istio-system", requires = "manifests")]
-    root_namespace: String,
     /// How the answer is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
+    #[command(flatten, next_help_heading = "The mesh, with --manifests alone")]
+    mesh: MeshArgs,
 }
 
 /// How an answer is written.
@@ -85,9 +78,14 @@ const NO_ANSWER: u8 = 2;
 // === impl ExplainArgs ===
 
 impl ExplainArgs {
-    pub(super) fn run(self, roles: &impl Roles, errors: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(
+        self,
+        environment: &Environment,
+        roles: &impl Roles,
+        errors: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
         let output = self.output;
-        let (question, mesh) = self.split()?;
+        let (question, mesh) = self.split(environment)?;
         let answered = roles.explain(&question, &mesh).and_then(|answer| {
             report::print(&match output {
                 Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
@@ -105,8 +103,8 @@ impl ExplainArgs {
         })
     }
 
-    fn split(self) -> anyhow::Result<(Question, Mesh)> {
-        let Self { from, sa, identity, ip, to, manifests, node, trust_domain, trust_domain_aliases, .. } = self;
+    fn split(self, environment: &Environment) -> anyhow::Result<(Question, Mesh)> {
+        let Self { from, sa, identity, ip, to, manifests, node, mesh, .. } = self;
         let caller = match (from, sa, identity, ip) {
             (Some(pod), ..) => Caller::Pod(pod),
             (None, None, Some(identity), Some(address)) => Caller::Identity { identity, address },
@@ -115,15 +113,13 @@ impl ExplainArgs {
             // The group of arguments asks for one of them, and an identity for an address.
             (None, None, _, None) => anyhow::bail!("nobody calls: give --from, --sa, --identity with --ip, or --ip"),
         };
-        let mesh = match manifests {
-            Some(directory) => {
-                let domain =
-                    |text: &String| text.split_once('=').map_or(text.as_str(), |(domain, _)| domain).to_owned();
-                let federated = self.trust_bundles.iter().map(domain).collect();
-                let root_namespace = self.root_namespace;
-                Mesh::Manifests { directory, trust_domain, trust_domain_aliases, federated, root_namespace }
+        let mesh = match (manifests, mesh.given()) {
+            (Some(directory), _) => Mesh::Manifests { directory, mesh: mesh.resolve(environment)? },
+            (None, Some(flag)) => {
+                let text = format!("--{flag} is of use with --manifests alone: a node that is asked has its own");
+                return Err(ConfigError::Contradiction(text).into());
             }
-            None => Mesh::Node(node),
+            (None, None) => Mesh::Node(node),
         };
         Ok((Question { caller, callee: to }, mesh))
     }

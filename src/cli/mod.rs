@@ -65,7 +65,7 @@ where
         Ok(Command::Control(args)) => args.run(environment, roles, errors),
         Ok(Command::Demo(args)) => roles.demo(args),
         Ok(Command::DemoApp(args)) => roles.demo_app(args),
-        Ok(Command::Explain(args)) => args.run(roles, errors),
+        Ok(Command::Explain(args)) => args.run(environment, roles, errors),
         Ok(Command::Node(args)) => args.run(environment, roles, errors),
         Ok(Command::Policy(args)) => args.run(environment, roles),
         Ok(Command::Proxy(args)) => args.run(environment, roles, errors),

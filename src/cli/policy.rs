@@ -1,16 +1,13 @@
 //! `culvert policy`: commands about policies that need no node.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Subcommand};
+use clap::Subcommand;
 
-use super::{Roles, daemon, report};
+use super::daemon::MeshArgs;
+use super::{Roles, report};
 use crate::config::env::Environment;
-use crate::config::mesh::MeshSettings;
-use crate::config::raw::Effective;
-use crate::config::table::MESH;
 use crate::role::policy::lint::{Lint, Output, Report};
 
 /// Look at policies before they are applied
@@ -56,42 +53,14 @@ pub struct LintArgs {
     mesh: MeshArgs,
 }
 
-/// The settings of the mesh, as they were given.
-#[derive(Clone, Debug)]
-struct MeshArgs(BTreeMap<&'static str, String>);
-
 // === impl PolicyArgs ===
 
 impl PolicyArgs {
     pub(super) fn run(self, environment: &Environment, roles: &impl Roles) -> anyhow::Result<ExitCode> {
-        let PolicyCommand::Lint(LintArgs { directory, output, strict, mesh: MeshArgs(flags) }) = self.command;
-        let mesh = MeshSettings::try_from(&Effective::resolve(MESH, &flags, environment, None)?)?;
+        let PolicyCommand::Lint(LintArgs { directory, output, strict, mesh }) = self.command;
+        let mesh = mesh.resolve(environment)?;
         let Report { text, code } = roles.lint(&Lint { directory, output, strict, mesh })?;
         report::print(&text)?;
         Ok(code)
-    }
-}
-
-// === impl MeshArgs ===
-
-impl clap::FromArgMatches for MeshArgs {
-    fn from_arg_matches(found: &ArgMatches) -> Result<Self, clap::Error> {
-        let flag = |key: &'static str| Some((key, found.get_one::<String>(key)?.clone()));
-        Ok(Self(MESH.iter().filter_map(|setting| flag(setting.key)).collect()))
-    }
-
-    fn update_from_arg_matches(&mut self, found: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(found)?;
-        Ok(())
-    }
-}
-
-impl clap::Args for MeshArgs {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(MESH.iter().map(daemon::argument))
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_args(command)
     }
 }

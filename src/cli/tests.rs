@@ -112,8 +112,15 @@ fn the_environment_is_heard() {
     let (found, asked, _) = run_with("culvert node", &variables);
     assert_eq!(found, code(0));
     assert!(asked[0].contains("leaf_ttl: 90s"), "{asked:?}");
-    let (_, asked, _) = run_with("culvert policy lint m", &[("CULVERT_ROOT_NAMESPACE", "mesh")]);
-    assert!(asked[0].contains("root_namespace: \"mesh\""), "{asked:?}");
+    let mesh = [("CULVERT_ROOT_NAMESPACE", "mesh"), ("CULVERT_TRUST_DOMAIN", "a.example")];
+    for line in ["culvert policy lint m", "culvert explain --from a/b --to c/d:80 --manifests m"] {
+        let (_, asked, _) = run_with(line, &mesh);
+        assert!(asked[0].contains("root_namespace: \"mesh\""), "{asked:?}");
+        assert!(asked[0].contains("trust_domain: \"a.example\""), "{asked:?}");
+    }
+    // A node that is asked has its own.
+    let (_, asked, _) = run_with("culvert explain --from a/b --to c/d:80", &mesh);
+    assert!(asked[0].contains("Node("), "{asked:?}");
 }
 
 #[test]
@@ -146,6 +153,7 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert explain --from a/b --to a/b:0", "write NAMESPACE/POD:PORT");
     check("culvert explain --from a/b --to a/b:80 --manifests m --node 127.0.0.1:1", "cannot be used with");
     check("culvert explain --from a/b --to a/b:80 --trust-domain x", "--manifests");
+    check("culvert explain --from a/b --to a/b:80 --manifests m --trust-domain X", "error: --trust-domain: \"X\"");
     check("culvert policy", "lint");
     check("culvert policy lint", "<DIR>");
     check("culvert policy lint m --output xml", "possible values");

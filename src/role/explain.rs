@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::admin_client;
 use crate::authz::inquiry::{Answer, Place, Question, answer};
+use crate::config::mesh::MeshSettings;
 use crate::control::index::Index;
 use crate::control::manifests::{self, Objects};
 use crate::control::project::{self, Projection};
@@ -17,15 +18,7 @@ use crate::tls::Domains;
 #[derive(Clone, Debug)]
 pub enum Mesh {
     /// A directory, read now: no node is asked.
-    Manifests {
-        directory: PathBuf,
-        trust_domain: String,
-        /// Other names of it.
-        trust_domain_aliases: Vec<String>,
-        /// Trust domains of others, whose peers are let in.
-        federated: Vec<String>,
-        root_namespace: String,
-    },
+    Manifests { directory: PathBuf, mesh: MeshSettings },
     /// The admin page of a node that runs: its live mesh.
     Node(SocketAddr),
 }
@@ -36,13 +29,15 @@ pub enum Mesh {
 /// The manifests cannot be read, the node does not answer, or the mesh does not know what was asked about.
 pub fn run(question: &Question, mesh: &Mesh) -> anyhow::Result<Answer> {
     match mesh {
-        Mesh::Manifests { directory, trust_domain, trust_domain_aliases, federated, root_namespace } => {
-            let all = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect::<Vec<_>>();
+        Mesh::Manifests { directory, mesh } => {
+            let aliases = mesh.trust_domain_aliases.iter().map(|name| name.as_str().into());
+            let federated = mesh.trust_bundles.iter().map(|(domain, _)| domain.as_str().into());
             let settings = project::Settings {
-                trust_domain: trust_domain.as_str().into(),
-                trust_domain_aliases: all(trust_domain_aliases),
-                federated: all(federated),
-                root_namespace: root_namespace.as_str().into(),
+                trust_domain: mesh.trust_domain.as_str().into(),
+                trust_domain_aliases: aliases.collect(),
+                federated: federated.collect(),
+                cluster_domain: mesh.cluster_domain.as_str().into(),
+                root_namespace: mesh.root_namespace.as_str().into(),
                 ..project::Settings::default()
             };
             let projection = project::project(&Index::build(load(directory)?), &settings);

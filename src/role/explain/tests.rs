@@ -18,10 +18,13 @@ fn manifests_answer_with_the_settings_that_are_given() {
     std::fs::write(directory.path().join("mesh.yaml"), MESH).unwrap();
     let of = |trust_domain: &str, root_namespace: &str| Mesh::Manifests {
         directory: directory.path().to_owned(),
-        trust_domain: trust_domain.to_owned(),
-        trust_domain_aliases: Vec::new(),
-        federated: Vec::new(),
-        root_namespace: root_namespace.to_owned(),
+        mesh: MeshSettings {
+            trust_domain: trust_domain.to_owned(),
+            trust_domain_aliases: Vec::new(),
+            trust_bundles: Vec::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            root_namespace: root_namespace.to_owned(),
+        },
     };
     let decided = |query: &str, mesh: &Mesh| {
         let answer = ask(query, mesh).unwrap();
@@ -43,10 +46,13 @@ fn what_cannot_be_asked_is_named() {
     let query = "from=a/b&to=c/d:80";
     let nowhere = Mesh::Manifests {
         directory: "nowhere/mesh".into(),
-        trust_domain: String::new(),
-        trust_domain_aliases: Vec::new(),
-        federated: Vec::new(),
-        root_namespace: String::new(),
+        mesh: MeshSettings {
+            trust_domain: String::new(),
+            trust_domain_aliases: Vec::new(),
+            trust_bundles: Vec::new(),
+            cluster_domain: String::new(),
+            root_namespace: String::new(),
+        },
     };
     let error = format!("{:#}", ask(query, &nowhere).unwrap_err());
     assert!(error.contains("nowhere/mesh") && error.contains("No such file"), "{error}");
