@@ -3,6 +3,7 @@
 //! Owns: which parts a node has, in which order they start and end. Never: a decision about a
 //! connection, a pod or a policy; those are `route`, `authz` and `enroll`.
 
+mod counted;
 pub mod demanded;
 mod enrolled;
 mod feed;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::counted;
 use super::demanded;
 use super::own_listener::OwnListener;
 use super::pages::{Pages, Ports};
@@ -19,13 +20,11 @@ use crate::config::drop_in::DnsAddress;
 use crate::config::node::{NodeSettings, RedirectBackend};
 use crate::config::source::PodSource;
 use crate::dns;
-use crate::enroll::manager::{Manager, OnVerified, PodStatus, Verified, Wanted};
+use crate::enroll::manager::{Manager, PodStatus, Wanted};
 use crate::hbone::pool;
 use crate::hbone::settings::Sizes;
 use crate::identity::certs;
 use crate::mesh;
-use crate::model::pod::Pod;
-use crate::model::spiffe::Identity;
 use crate::proxy::budgets::Descriptors;
 use crate::proxy::flows::{self, Flows};
 use crate::proxy::names::Names;
@@ -44,7 +43,7 @@ use crate::runtime::supervise::{Need, Supervisor};
 use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::{Dropped, Levels};
-use crate::telemetry::metrics::{self, Metrics, table};
+use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::{Domains, Files, Follower, Trust};
 
 /// Everything that a node runs.
@@ -86,9 +85,9 @@ impl Parts {
         let metrics = Metrics::of_component(budget, component, env!("CARGO_PKG_VERSION"));
         let ports = Ports::bind(settings, predecessor.is_some())?;
         let (source, signer) = Certificates::build(settings, &metrics)?;
-        let on_attempt = count_renewals(metrics.clone());
+        let on_attempt = counted::renewals(&metrics);
         let (trust, trusted) = trust(settings);
-        let on_revoked = count_revoked(metrics.clone());
+        let on_revoked = counted::revoked(&metrics);
         let config = certs::Config { on_attempt, on_revoked, trust: trust.clone(), ..certs::Config::system() };
         let (handle, certs) = certs::Manager::build(config, source);
 
@@ -137,7 +136,7 @@ impl Parts {
         let dns = dns(settings, &shared);
         let plane = Plane::new(config, redirection.clone(), handle.clone(), Arc::clone(&shared), dns);
         let plane = Arc::new(plane.after(predecessor.as_ref().map(Predecessor::taker)));
-        let on_verified = count_verifications(metrics.clone());
+        let on_verified = counted::verifications(&metrics);
         let (announced, asked) = watch::channel(Arc::new(Wanted::new()));
         let socket = match settings.pod_source() {
             PodSource::Agent(socket) => Some(socket),
@@ -322,27 +321,5 @@ fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
         panics: panics.clone(),
         drain: drain.clone(),
         force: force.clone(),
-    })
-}
-
-fn count_renewals(metrics: Metrics) -> Arc<dyn Fn(bool) + Send + Sync> {
-    Arc::new(move |ok| {
-        let result = if ok { "ok" } else { "failed" };
-        metrics.counter(table::CERTIFICATE_RENEWALS, [result]).increment();
-    })
-}
-
-fn count_revoked(metrics: Metrics) -> Arc<dyn Fn(&Identity) + Send + Sync> {
-    Arc::new(move |_| metrics.counter(table::CERTIFICATES_REVOKED, []).increment())
-}
-
-fn count_verifications(metrics: Metrics) -> OnVerified {
-    Box::new(move |_: &Pod, result| {
-        let result = match result {
-            Ok(Verified::Same) => "ok",
-            Ok(Verified::Healed | Verified::Replaced) => "healed",
-            Ok(Verified::Mispaired) | Err(_) => "failed",
-        };
-        metrics.counter(table::POD_VERIFICATIONS, [result]).increment();
     })
 }
