@@ -114,8 +114,8 @@ pub struct NodeSettings {
     pub local_xds: Option<PathBuf>,
     /// What ztunnel's environment says beyond settings; only in its place.
     pub drop_in: Option<DropIn>,
-    /// Every setting as a person sees it: key, value, origin.
-    pub rows: Vec<[String; 3]>,
+    /// Every setting's key and value as it was read.
+    pub values: Vec<(&'static str, serde_json::Value)>,
 }
 
 /// The mark that the redirection's rules exempt, Istio's as well as ours.
@@ -218,7 +218,7 @@ impl NodeSettings {
             takeover_socket: some_path("takeover-socket")?,
             local_xds: some_path("local-xds")?,
             drop_in,
-            rows: super::show::rows(all),
+            values: super::show::values(all),
         };
         settings.consistent()
     }

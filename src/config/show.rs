@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::env::variable;
 use super::raw::Effective;
 use super::table::{Default, Setting};
+use super::value::{self, Kind};
 
 /// A line of `--show-config`: key, value, origin.
 pub fn rows(all: &Effective) -> Vec<[String; 3]> {
@@ -13,6 +16,21 @@ pub fn rows(all: &Effective) -> Vec<[String; 3]> {
         None => [setting.key.to_owned(), "(not set)".to_owned(), "required".to_owned()],
     };
     all.table.iter().map(row).collect()
+}
+
+/// Every setting as it was read, for programs: switches and numbers are what they are, the rest is text as it was
+/// written, and what is not set is null.
+pub fn values(all: &Effective) -> Vec<(&'static str, Value)> {
+    let value = |setting: &Setting| {
+        let Some((text, _)) = all.value(setting.key) else { return Value::Null };
+        let typed = match setting.kind {
+            Kind::Bool => value::bool(text).ok().map(Value::from),
+            Kind::Count | Kind::Positive => text.parse::<u64>().ok().map(Value::from),
+            _ => None,
+        };
+        typed.unwrap_or_else(|| text.into())
+    };
+    all.table.iter().map(|setting| (setting.key, value(setting))).collect()
 }
 
 /// The text of a reference page for `table`, the settings of `command`.

@@ -21,6 +21,7 @@ use crate::telemetry::log;
 use crate::tls;
 
 use super::parts::Parts;
+use super::seen;
 use super::takeover::{self, Predecessor};
 
 /// After the drain, what single blocking calls may still take.
@@ -51,6 +52,12 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
         tls::post_quantum_alone();
     }
     let (guard, levels) = log::init(&log, std::io::stdout())?;
+    if let Some(told) = seen::settings::dumped(settings) {
+        let lines = seen::settings::lines(&told);
+        for (place, line) in lines.iter().enumerate() {
+            tracing::info!("settings {} of {}: {line}", place + 1, lines.len());
+        }
+    }
     let config = pools::Config { data_threads: settings.data_threads, busy_poll: settings.data_busy_poll };
     let pools = Pools::build(config).context("cannot start threads")?;
     let result = pools.block_on(live(settings, &pools, guard.dropped(), levels));

@@ -30,6 +30,7 @@ use crate::tls::Revocation;
 use crate::xds::client;
 
 mod istio;
+pub(super) mod settings;
 
 pub(super) use istio::Face;
 

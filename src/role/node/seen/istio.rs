@@ -36,33 +36,13 @@ impl Face {
     /// [`None`] where the node is not in ztunnel's place.
     pub(in crate::role::node) fn of(settings: &NodeSettings) -> Option<Self> {
         let drop_in = settings.drop_in.as_ref()?;
-        let mut config: Map<String, Value> =
-            settings.rows.iter().map(|[key, value, _]| (camel(key), value.clone().into())).collect();
-        config.insert("proxyArgs".into(), drop_in.arguments.join(" ").into());
-        // Names alone: a value may be a secret.
-        let names = |headers: &[crate::config::secret::Header]| -> Value {
-            headers.iter().map(|header| header.name.as_str()).collect()
-        };
-        config.insert("xdsHeaders".into(), names(&drop_in.xds_headers));
-        config.insert("caHeaders".into(), names(&drop_in.ca_headers));
+        let config = super::settings::dumped(settings)?;
         let local = match settings.mesh_source() {
             MeshSource::ControlPlane { local: Some(local), .. } | MeshSource::Local(local) => echo(local),
             MeshSource::ControlPlane { local: None, .. } | MeshSource::Manifests(_) => Value::Object(Map::new()),
         };
         Some(Self { config: config.into(), local, istio_version: drop_in.istio_version.clone() })
     }
-}
-
-/// `leaf-ttl` is `leafTtl`.
-fn camel(key: &str) -> String {
-    let mut parts = key.split('-');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |mut all, part| {
-        let mut letters = part.chars();
-        all.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-        all.push_str(letters.as_str());
-        all
-    })
 }
 
 /// What Istio's tools order.
@@ -162,47 +142,5 @@ fn connection(of: &Live) -> Connection {
             Road::Hbone => Protocol::Hbone,
             Road::Plain | Road::Refused | Road::SameNode => Protocol::Tcp,
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::config::env::Environment;
-    use crate::config::raw::Effective;
-    use crate::config::table::NODE;
-    use crate::config::ztunnel::{self, Host};
-
-    #[test]
-    fn keys_are_written_as_istio_writes_them() {
-        for (key, expected) in
-            [("node", "node"), ("leaf-ttl", "leafTtl"), ("max-connections-per-pod", "maxConnectionsPerPod")]
-        {
-            assert_eq!(camel(key), expected);
-        }
-    }
-
-    /// Headers and tokens are sent and not shown: neither in the dump nor among the settings that are told at the start.
-    #[test]
-    fn what_is_secret_is_not_in_the_dump() {
-        let pairs = [
-            ("NODE_NAME", "a"),
-            ("XDS_ADDRESS", "cp:1"),
-            ("CA_ADDRESS", "ca:1"),
-            ("XDS_HEADER_X-Key", "hunter2"),
-            ("CA_HEADER_X-Other", "hunter2"),
-            ("AUTH_TOKEN", "hunter2"),
-        ];
-        let all: Environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let host = Host { processors: 2, mesh_config: None, exists: &|_| false };
-        let found = ztunnel::read(&all, host, vec!["ztunnel".into()]).unwrap();
-        let told = Effective::resolve_over(NODE, &BTreeMap::new(), &all, None, &found.underlay).unwrap();
-        let settings = NodeSettings::build(&told, Some(found.drop_in)).unwrap();
-        let face = Face::of(&settings).unwrap();
-        let shown = format!("{} {} {:?}", face.config, face.local, settings.rows);
-        assert!(!shown.contains("hunter2"), "{shown}");
-        assert_eq!((&face.config["xdsHeaders"][0], &face.config["caHeaders"][0]), (&"x-key".into(), &"x-other".into()));
     }
 }
