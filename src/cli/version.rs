@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::report;
+use crate::telemetry::build_info;
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    report::print(concat!("culvert ", env!("CARGO_PKG_VERSION"), "\n"))?;
+    report::print(&(build_info::line() + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

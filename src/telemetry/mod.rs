@@ -6,6 +6,7 @@
 //! escaped before it reaches a line, and counted against a budget before it becomes a series.
 
 pub mod access;
+pub mod build_info;
 pub mod cause;
 mod escape;
 pub mod log;

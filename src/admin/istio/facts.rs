@@ -9,6 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::telemetry::build_info;
 use crate::tls::{Described, base64};
 
 /// One identity's certificate.
@@ -101,15 +102,14 @@ pub(super) type More = BTreeMap<String, Value>;
 impl Version {
     /// This build. `istio_version` is what the environment says; ours is said otherwise.
     pub fn of_this_build(istio_version: Option<&str>) -> Self {
-        let version = env!("CARGO_PKG_VERSION");
         let text = |text: &str| text.to_owned();
         Self {
-            version: text(version),
-            git_revision: text("unknown"),
-            rust_version: text("unknown"),
-            build_profile: text(if cfg!(debug_assertions) { "debug" } else { "release" }),
-            build_status: text("unknown"),
-            istio_version: text(istio_version.unwrap_or(version)),
+            version: text(build_info::VERSION),
+            git_revision: text(build_info::REVISION),
+            rust_version: text(build_info::RUST),
+            build_profile: text(build_info::PROFILE),
+            build_status: text(build_info::STATUS),
+            istio_version: text(istio_version.unwrap_or(build_info::VERSION)),
             crypto_provider: text("aws-lc"),
         }
     }

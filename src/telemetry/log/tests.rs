@@ -217,11 +217,7 @@ fn clusters_stand_after_identities() {
 /// A beginning is told only at `debug`, without what only an end has, and nobody makes a record for it before.
 #[test]
 fn a_connection_that_begins_has_its_line_at_debug() {
-    let by_level = |level: &str| Config {
-        access: Access::ByLevel,
-        level: level.into(),
-        ..config(Format::IstioJson)
-    };
+    let by_level = |level: &str| Config { access: Access::ByLevel, level: level.into(), ..config(Format::IstioJson) };
     let opened = |level: &str| {
         let mut wanted = false;
         let lines = lines(&by_level(level), || {
