@@ -79,10 +79,13 @@ fn peers_of_other_trust_domains_are_judged_as_the_node_does() {
     std::fs::write(directory.path().join("mesh.yaml"), text).unwrap();
     let mesh = Mesh::Manifests {
         directory: directory.path().to_owned(),
-        trust_domain: "cluster.local".to_owned(),
-        trust_domain_aliases: vec!["old.td".to_owned()],
-        federated: vec!["partner.td".to_owned()],
-        root_namespace: "roots".to_owned(),
+        mesh: MeshSettings {
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: vec!["old.td".to_owned()],
+            trust_bundles: vec![("partner.td".to_owned(), "not-read.pem".into())],
+            cluster_domain: "cluster.local".to_owned(),
+            root_namespace: "roots".to_owned(),
+        },
     };
     for (identity, reason) in [
         ("cluster.local/ns/demo/sa/any", "allowed"),

@@ -15,7 +15,7 @@ const LINE: usize = 1800;
 pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<String, Value>> {
     let DropIn {
         arguments,
-        own: OwnPod { name, namespace, service_account, address },
+        own: OwnPod { name, namespace, service_account, addresses },
         // Never shown.
         token: _,
         xds_headers,
@@ -28,6 +28,7 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
         packet_mark,
         port_reuse,
         keepalive: Keepalive { enabled, idle, interval, probes, user_timeout },
+        http2,
         access_log_by_level,
         istio_version,
         unused,
@@ -38,9 +39,10 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
     let more = json!({
         "accessLogByLevel": access_log_by_level,
         "caHeaders": names(ca_headers),
-        "dnsAddress": dns_address,
+        "dnsAddress": dns_address.map(listening),
         // It outweighs the setting of that name.
         "dnsCapture": dns_capture.unwrap_or(true),
+        "http2": sizes(http2),
         "istioVersion": istio_version,
         "keepalive": {
             "enabled": enabled,
@@ -53,7 +55,7 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
             "name": name,
             "namespace": namespace,
             "serviceAccount": service_account,
-            "address": address,
+            "addresses": addresses,
         },
         "packetMark": packet_mark,
         "portReuse": port_reuse,
@@ -66,6 +68,18 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
         all.extend(more);
     }
     Some(all)
+}
+
+fn listening(at: DnsAddress) -> String {
+    match at {
+        DnsAddress::Loopback(port) => format!("localhost:{port}"),
+        DnsAddress::At(at) => at.to_string(),
+    }
+}
+
+/// In bytes; null is ours.
+fn sizes(of: &Sizes) -> Value {
+    json!({ "streamWindow": of.stream_window, "connectionWindow": of.connection_window, "frame": of.frame })
 }
 
 /// The settings for the log: mappings in YAML's flow style, each short enough for a line, in the order of their keys.
