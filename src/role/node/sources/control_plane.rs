@@ -80,7 +80,7 @@ impl ControlPlane {
             let settings = KeepSettings {
                 directory: directory.to_owned(),
                 greatest_age: max_age,
-                source: format!("{} {}", endpoint.address().as_str(), settings.cluster),
+                source: kept_for(endpoint.address().as_str(), &settings.cluster, settings.xds_on_demand),
                 interval: Keep::INTERVAL,
             };
             Keep::open(settings, SystemTime::now())
@@ -108,6 +108,13 @@ impl ControlPlane {
         let following = follow(status, mesh, synced, stop.child_token());
         tokio::join!(client.run(stop.clone()), following, large.run(stop));
     }
+}
+
+/// Whose state is kept, and of what kind: one that was asked for one by one is not the whole mesh, and must not pass for
+/// it after a restart without on-demand.
+fn kept_for(address: &str, cluster: &str, on_demand: bool) -> String {
+    let mode = if on_demand { "on-demand" } else { "all" };
+    format!("{address} {cluster} {mode}")
 }
 
 /// Tells readiness and the mesh of a state that can be served, and the mesh of the first sync of policies.
@@ -169,3 +176,6 @@ impl Connect for Line {
         self.0.token_refused();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub(super) enum Unusable {
     #[error("the state in {path} is {} old, and {} is the limit", humantime::format_duration(*.age), humantime::format_duration(*.limit), path = path.display())]
     Old { path: PathBuf, age: Duration, limit: Duration },
     /// Configuration has changed.
-    #[error("the state in {path} is of another control plane or cluster", path = path.display())]
+    #[error("the state in {path} is of another control plane, cluster or mode (on demand or all)", path = path.display())]
     Other { path: PathBuf },
 }
 

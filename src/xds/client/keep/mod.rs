@@ -34,7 +34,8 @@ pub struct KeepSettings {
     pub directory: PathBuf,
     /// An older state is not used.
     pub greatest_age: Duration,
-    /// Whose state it is: the control plane's address, the cluster. A state of another source is not used.
+    /// Whose state it is: the control plane's address, the cluster, and whether it is all or what was asked for. A state of
+    /// another source is not used.
     pub source: String,
     /// How long changes are collected before they are written, at most.
     pub interval: Duration,
