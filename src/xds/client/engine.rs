@@ -103,15 +103,16 @@ impl<S: Sink> Engine<S> {
         self.traces.outbox.extend(requests);
         self.complain(kind, now, &refused, &left_out);
         let Some(kind) = kind else { return };
+        self.pend(kind, now);
         self.observer.refused(kind, refused.count());
         let at = SystemTime::now();
-        let held = self.protocol.held(kind);
+        let (held, missing) = (self.protocol.held(kind), self.protocol.missing(kind));
         self.status.send_modify(|status| {
             status.connected_since.get_or_insert(at);
             let of_type = status.of_mut(kind);
-            of_type.held = held;
+            (of_type.held, of_type.missing) = (held, missing);
             if accepted {
-                of_type.synced = true;
+                of_type.synced |= missing == 0;
                 of_type.last_accepted = Some(at);
                 status.restored &= !status.synced();
             }
@@ -206,6 +207,25 @@ impl<S: Sink> Engine<S> {
             } else {
                 *left_unsaid += 1;
             }
+        }
+    }
+
+    /// Tells what keeps a node from being ready.
+    fn pend(&mut self, kind: Kind, now: Instant) {
+        let missing = self.protocol.missing(kind);
+        let waits = missing > 0 && {
+            let status = self.status.borrow();
+            let one_by_one = status.on_demand && kind == Kind::Address;
+            !(status.of(kind).synced || one_by_one)
+        };
+        if waits && self.traces.lines.take(now) {
+            let resources = kind.url();
+            tracing::warn!(
+                resources,
+                missing,
+                "the mesh is not whole: resources of the first sync are refused and nothing is held in their place; \
+                 they must be mended or removed at the control plane"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | page | what |
 //! | --- | --- |
 //! | `protocol`, `outcome` | the state machine: responses go in, an [`Update`] and requests come out. Pure |
+//! | `first` | what is known of a type's first answer: what is missing, what is still to be named. Pure |
 //! | `intake`, `envelope`, `requests` | one response, resource by resource; requests of bounded size |
 //! | `held`, `version`, `sharing` | the names and versions that are held; one copy of each text. Pure |
 //! | `demand`, `ask` | waiting for one resource, and the handle that others wait with |
@@ -26,6 +27,7 @@ mod demand;
 mod driver;
 mod engine;
 mod envelope;
+mod first;
 #[doc(hidden)]
 pub mod fuzzing;
 mod held;

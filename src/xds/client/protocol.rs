@@ -4,7 +4,7 @@
 //! After [`Protocol::open`] the requests are sent in the order in which they come out. A response is taken piece by
 //! piece, [`Protocol::begin`], [`Protocol::take`], [`Protocol::finish`], so that a large one does not keep a thread.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::absent::Absent;
 use super::complaints::Complaints;
 use super::demand::{Answer, Book, Key};
 use super::envelope::Envelope;
+use super::first::First;
 use super::held::Held;
 use super::intake::{self, Fresh, Thing};
 use super::kind::Kind;
@@ -40,12 +41,6 @@ const REFUSALS: (u32, Duration) = (10, Duration::from_secs(1));
 pub(super) const PART: usize = 16_384;
 /// Names that were given up and may still arrive.
 const LET_GO: usize = 1024;
-/// What the first request had no room for and no response named is removed after 10 s without a response of that type,
-/// 60 s after the first one at the latest. The protocol does not say where the first answer ends, and to remove too
-/// early is worse than too late.
-pub(super) const QUIET: Duration = Duration::from_secs(10);
-pub(super) const SETTLED: Duration = Duration::from_secs(60);
-
 /// The state of one client. `T` is a ticket of those who wait.
 #[derive(Debug)]
 pub(super) struct Protocol<T> {
@@ -55,23 +50,12 @@ pub(super) struct Protocol<T> {
     held: Held,
     sharing: Sharing,
     book: Book<T>,
-    types: [Type; 2],
+    types: [First; 2],
     refusals: Rate,
     /// Answers to refused responses that wait for the budget: by kind, and last that of unknown types.
     delayed: [Option<(Instant, Request)>; 3],
     let_go: VecDeque<Arc<str>>,
     absent: Absent,
-}
-
-/// One type on this stream.
-#[derive(Debug, Default)]
-struct Type {
-    /// Names that are held and that the server was not told of.
-    unconfirmed: HashSet<Arc<str>>,
-    /// When what is unconfirmed goes: then, or somewhat later if another response comes, but not after the second.
-    settle: Option<(Instant, Instant)>,
-    /// Something came whose name cannot be read. It may have been an unconfirmed one, so all of them stay.
-    nameless: bool,
 }
 
 /// A response that is being taken.
@@ -99,7 +83,7 @@ impl<T> Protocol<T> {
             held: Held::default(),
             sharing: Sharing::default(),
             book: Book::new(),
-            types: [Type::default(), Type::default()],
+            types: <[First; 2]>::default(),
             refusals: Rate::new(REFUSALS.0, REFUSALS.1),
             delayed: [None, None, None],
             let_go: VecDeque::new(),
@@ -144,7 +128,7 @@ impl<T> Protocol<T> {
     /// The stream has ended. What is held stays, and who waits goes on waiting.
     pub(super) fn closed(&mut self) {
         self.connected = false;
-        self.types = [Type::default(), Type::default()];
+        self.types = <[First; 2]>::default();
         self.delayed = [None, None, None];
         self.let_go.clear();
     }
@@ -182,9 +166,9 @@ impl<T> Protocol<T> {
                 Ok(fresh) => self.accept(kind, fresh, intake, keep),
                 Err(bad) => {
                     intake.taken.refused.add(&bad.refused);
-                    self.types[kind.index()].nameless |= bad.names.is_empty();
+                    let is_held = bad.names.first().is_some_and(|name| self.held.contains(kind, name));
+                    self.types[kind.index()].refused(&bad.names, is_held);
                     for name in &bad.names {
-                        self.types[kind.index()].unconfirmed.remove(&**name);
                         self.answer(kind, name, Answer::Refused, &mut intake.taken.answers);
                     }
                 }
@@ -209,7 +193,7 @@ impl<T> Protocol<T> {
         let mut given_up = Vec::new();
         if let Some(kind) = kind {
             for name in &removed {
-                self.types[kind.index()].unconfirmed.remove(&**name);
+                self.types[kind.index()].told(name);
                 self.remove(kind, name, &mut taken.update, keep);
                 if self.answer(kind, name, Answer::Missing, &mut taken.answers) && self.on_demand {
                     // It may appear, and then whoever called it wants to know. The oldest must not pile up at the server.
@@ -218,11 +202,7 @@ impl<T> Protocol<T> {
             }
             // What went and came again in one response is there.
             taken.update.removed.retain(|removed| !self.held.holds(removed));
-            let Type { unconfirmed, settle, nameless } = &mut self.types[kind.index()];
-            if !unconfirmed.is_empty() && !*nameless {
-                let (_, latest) = settle.unwrap_or((now, now + SETTLED));
-                *settle = Some(((now + QUIET).min(latest), latest));
-            }
+            self.types[kind.index()].answered(now);
         } else {
             let fault = Fault::new(&type_url, "nothing of this type was asked for");
             taken.refused.add(fault.within("type_url"));
@@ -270,12 +250,8 @@ impl<T> Protocol<T> {
         }
         let mut update = Update::default();
         for kind in Kind::ALL {
-            let of_type = &mut self.types[kind.index()];
-            if of_type.settle.is_some_and(|(at, _)| at <= now) {
-                let Type { unconfirmed, nameless, .. } = std::mem::take(of_type);
-                for name in unconfirmed.iter().filter(|_| !nameless) {
-                    self.remove(kind, name, &mut update, keep);
-                }
+            for name in self.types[kind.index()].gone(now) {
+                self.remove(kind, &name, &mut update, keep);
             }
         }
         Tick { update, expired, requests }
@@ -284,12 +260,17 @@ impl<T> Protocol<T> {
     /// When [`Self::tick`] has something to do.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let delayed = self.delayed.iter().flatten().map(|(at, _)| *at);
-        let settle = self.types.iter().filter_map(|of_type| of_type.settle).map(|(at, _)| at);
+        let settle = self.types.iter().filter_map(First::next_at);
         delayed.chain(settle).chain(self.book.next_deadline()).min()
     }
 
     pub(super) fn held(&self, kind: Kind) -> usize {
         self.held.len(kind)
+    }
+
+    /// How many resources were refused on this stream of which no earlier version is held.
+    pub(super) fn missing(&self, kind: Kind) -> usize {
+        self.types[kind.index()].missing()
     }
 
     fn accept(&mut self, kind: Kind, fresh: Fresh, intake: &mut Intake<T>, keep: Keeping<'_>) {
@@ -298,7 +279,7 @@ impl<T> Protocol<T> {
         if !left_out.is_empty() {
             intake.taken.left_out.add(format_args!("{}: {left_out}", name.escape_debug()));
         }
-        self.types[kind.index()].unconfirmed.remove(&*name);
+        self.types[kind.index()].told(&name);
         if !self.book.is_empty() || !self.absent.is_empty() {
             for key in std::iter::once(&name).chain(&aliases).chain(&thing.addresses()) {
                 self.absent.remove(key);

@@ -22,8 +22,11 @@ pub struct Status {
 /// One type of resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeStatus {
-    /// A first response was taken by this process: all of it, or what could be read of it.
+    /// This process has once held all that was sent: nothing of it was refused, or what was refused has been sent anew
+    /// or taken back, or an earlier version of it is held.
     pub synced: bool,
+    /// Resources that were refused on the stream that is open, or was last, and of which no earlier version is held.
+    pub missing: usize,
     /// When the last response was taken.
     pub last_accepted: Option<SystemTime>,
     /// Resources that are held.
@@ -47,7 +50,7 @@ impl Status {
         }
     }
 
-    /// Every type that is not asked for one by one has had its first response: what is not in the mesh is not anywhere.
+    /// Every type that is not asked for one by one was once held as it was sent: what is not in the mesh is not anywhere.
     pub const fn synced(&self) -> bool {
         (self.on_demand || self.address.synced) && self.authorization.synced
     }

@@ -85,9 +85,13 @@ async fn a_first_sync() {
         assert_eq!(reply.response_nonce, "1");
         assert!(reply.error_detail.unwrap().message.starts_with("uid-9: "));
         assert_eq!(mesh.names(), ["uid-1", "shop/web"]);
-        assert!(status.borrow().address.synced && !status.borrow().ready());
+        assert!(!status.borrow().address.synced, "who is at uid-9 would be a stranger");
         stream.send(response(AUTHORIZATION, "2", vec![], &[])).await;
         assert_eq!(stream.request().await.response_nonce, "2");
+        assert!(status.borrow().authorization.synced && !status.borrow().ready());
+        assert_eq!(status.borrow().address.missing, 1);
+        stream.send(response(ADDRESS, "2b", vec![], &["uid-9"])).await;
+        assert_eq!(stream.request().await.response_nonce, "2b");
         let now = status.borrow().clone();
         assert!(now.ready() && now.synced() && !now.restored && now.connected_since.is_some());
         assert_eq!((now.address.held, now.authorization.held), (2, 0));
@@ -97,7 +101,7 @@ async fn a_first_sync() {
     })
     .await;
     let counts = counts.0.lock().unwrap().join(" ");
-    assert!(counts.starts_with("Address refused 1 Authorization Address"), "{counts}");
+    assert!(counts.starts_with("Address refused 1 Authorization Address Address"), "{counts}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::first::{QUIET, SETTLED};
 use super::super::simulated::{
     World, broken, envelope, of_policy, of_service, of_workload, policy, resource, response, service, workload,
 };
@@ -105,6 +106,27 @@ fn a_response_of_which_nothing_can_be_taken_is_not_accepted() {
         !take(&mut client, now, &response(AUTHORIZATION, "n", vec![broken(AUTHORIZATION, "shop/p")], &[])).accepted
     );
     assert!(take(&mut client, now, &response(AUTHORIZATION, "n", vec![], &[])).accepted, "there is nothing");
+}
+
+/// Until it was sent again and taken, or is gone; and whatever else comes meanwhile.
+#[test]
+fn what_was_refused_and_is_not_held_is_missing() {
+    let mut client = client(false);
+    client.open();
+    let now = Instant::now();
+    let mut take = |nonce, resources, removed: &[&str]| {
+        take(&mut client, now, &response(AUTHORIZATION, nonce, resources, removed));
+        client.missing(AUTHORIZATION)
+    };
+    let bad = |name: &str| broken(AUTHORIZATION, name);
+    assert_eq!(take("1", vec![of_policy(&policy("a")), bad("shop/b"), bad("shop/c")], &[]), 2);
+    assert_eq!(take("2", vec![of_policy(&policy("d")), bad("shop/a")], &[]), 2, "a is held as it was");
+    assert_eq!(take("3", vec![of_policy(&policy("b"))], &[]), 1);
+    assert_eq!(take("4", vec![], &["shop/c"]), 0);
+    let many = (0..20_000).map(|n| bad(&format!("shop/{n}"))).collect();
+    assert!((16_384..20_000).contains(&take("5", many, &[])), "bounded");
+    client.open();
+    assert_eq!(client.missing(AUTHORIZATION), 0, "the server sends it again");
 }
 
 #[test]

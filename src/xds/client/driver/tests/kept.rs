@@ -90,6 +90,42 @@ async fn a_first_sync_that_was_not_finished_is_not_used() {
     assert!(!status.borrow().ready());
 }
 
+/// A policy that nobody can read may be one that denies: neither ready nor marked, until it is mended or gone.
+#[tokio::test(start_paused = true)]
+async fn a_first_sync_with_a_hole_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, status, .. } = scene(false, keep(root.path()));
+    play(client, async {
+        let mut stream = streams.recv().await.unwrap();
+        stream.send(response(ADDRESS, "1", vec![of_workload(&workload("uid-1", "10.0.0.1"), "1")], &[])).await;
+        let policies = vec![of_policy(&policy("p")), broken(AUTHORIZATION, "shop/bad")];
+        stream.send(response(AUTHORIZATION, "2", policies, &[])).await;
+        for _ in 0..4 {
+            stream.request().await;
+        }
+        // It stays connected: what is missing comes with the change that mends it.
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let now = status.borrow().clone();
+        assert!(!now.ready() && !now.authorization.synced && now.address.synced);
+        assert_eq!(now.authorization.missing, 1);
+        let Scene { mesh, status: other, .. } = scene(false, keep(root.path()));
+        assert!(mesh.names().is_empty() && !other.borrow().ready(), "the file was never marked");
+        // A push that has nothing to do with it changes nothing.
+        stream.send(response(AUTHORIZATION, "3", vec![of_policy(&policy("q"))], &[])).await;
+        stream.request().await;
+        assert!(!status.borrow().ready());
+        stream.send(response(AUTHORIZATION, "4", vec![of_policy(&policy("bad"))], &[])).await;
+        stream.request().await;
+        assert!(status.borrow().ready() && status.borrow().synced());
+        // Once synced, a policy that is refused is told and does no more.
+        stream.send(response(AUTHORIZATION, "5", vec![broken(AUTHORIZATION, "shop/new")], &[])).await;
+        stream.request().await;
+        assert!(status.borrow().ready());
+    })
+    .await;
+    assert_eq!(scene(false, keep(root.path())).mesh.names(), ["uid-1", "shop/bad", "shop/p", "shop/q"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connected_client_keeps_its_state_young() {
     let root = tempfile::tempdir().unwrap();

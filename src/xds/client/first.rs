@@ -1,0 +1,84 @@
+//! What is known of one type's first answer on one stream. Pure.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What the first request had no room for and no response named is removed after 10 s without a response of that type,
+/// 60 s after the first one at the latest. The protocol does not say where the first answer ends, and to remove too
+/// early is worse than too late.
+pub(super) const QUIET: Duration = Duration::from_secs(10);
+pub(super) const SETTLED: Duration = Duration::from_secs(60);
+/// Refused names that are remembered, and the bytes of one. With more, or a longer one, only a new stream tells.
+const REFUSED: usize = 16_384;
+const LONGEST: usize = 1024;
+
+/// One type on this stream.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    /// Names that are held and that the server was not told of.
+    pub(super) unconfirmed: HashSet<Arc<str>>,
+    /// When what is unconfirmed goes: then, or somewhat later if another response comes, but not after the second.
+    settle: Option<(Instant, Instant)>,
+    /// Something came whose name cannot be read. It may have been an unconfirmed one, so all of them stay.
+    nameless: bool,
+    /// What was refused and of which no earlier version is held.
+    missing: HashSet<Arc<str>>,
+    /// Something was refused that is not in `missing`.
+    more_missing: bool,
+}
+
+// === impl First ===
+
+impl First {
+    /// The server has this name, or says that it has not.
+    pub(super) fn told(&mut self, name: &str) {
+        self.unconfirmed.remove(name);
+        self.missing.remove(name);
+    }
+
+    /// A resource was refused. The first of its names is its own; none can be read when there is none.
+    pub(super) fn refused(&mut self, names: &[String], is_held: bool) {
+        for name in names {
+            self.unconfirmed.remove(&**name);
+        }
+        self.nameless |= names.is_empty();
+        match names.first() {
+            Some(_) if is_held => {}
+            Some(name) if name.len() <= LONGEST && self.missing.len() < REFUSED => {
+                self.missing.insert(name.as_str().into());
+            }
+            _ => self.more_missing = true,
+        }
+    }
+
+    /// A response of this type has been taken.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if !self.unconfirmed.is_empty() && !self.nameless {
+            let (_, latest) = self.settle.unwrap_or((now, now + SETTLED));
+            self.settle = Some(((now + QUIET).min(latest), latest));
+        }
+    }
+
+    /// Resources that were refused and of which nothing is held.
+    pub(super) fn missing(&self) -> usize {
+        self.missing.len() + usize::from(self.more_missing)
+    }
+
+    /// When [`Self::gone`] has something to say.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.settle.map(|(at, _)| at)
+    }
+
+    /// The names that the server did not name in time, once.
+    pub(super) fn gone(&mut self, now: Instant) -> HashSet<Arc<str>> {
+        if self.settle.is_none_or(|(at, _)| at > now) {
+            return HashSet::new();
+        }
+        self.settle = None;
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        if std::mem::take(&mut self.nameless) { HashSet::new() } else { unconfirmed }
+    }
+}
