@@ -211,7 +211,7 @@ async fn converse<S: Sink>(
                 return End::Stuck;
             }
         }
-        let settled = engine.traces.delivered && engine.status.borrow().synced();
+        let settled = engine.protocol.is_answered();
         tokio::select! {
             response = inbound.next() => match response {
                 Ok(Some(response)) => {

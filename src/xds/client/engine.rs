@@ -72,11 +72,14 @@ impl<S: Sink> Engine<S> {
 
     /// The stream has ended.
     pub(super) fn closed(&mut self) {
+        self.mark();
         self.protocol.closed();
         self.traces.outbox = Vec::new();
-        self.mark();
         self.traces.next_mark = None;
-        self.status.send_if_modified(|status| status.connected_since.take().is_some());
+        self.status.send_if_modified(|status| {
+            status.answered = false;
+            status.connected_since.take().is_some()
+        });
     }
 
     /// Takes a response, wakes those who waited for it, and leaves the answer in the outbox.
@@ -107,8 +110,10 @@ impl<S: Sink> Engine<S> {
         self.observer.refused(kind, refused.count());
         let at = SystemTime::now();
         let (held, missing) = (self.protocol.held(kind), self.protocol.missing(kind));
+        let answered = self.protocol.is_answered();
         self.status.send_modify(|status| {
             status.connected_since.get_or_insert(at);
+            status.answered = answered;
             let of_type = status.of_mut(kind);
             (of_type.held, of_type.missing) = (held, missing);
             if accepted {
@@ -150,7 +155,7 @@ impl<S: Sink> Engine<S> {
     pub(super) fn mark(&mut self) {
         let complete = {
             let status = self.status.borrow();
-            status.connected_since.is_some() && status.synced()
+            status.answered && status.synced()
         };
         if complete && self.traces.delivered && !self.traces.taking {
             let now = SystemTime::now();

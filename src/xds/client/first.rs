@@ -28,6 +28,7 @@ pub(super) struct First {
     missing: HashSet<Arc<str>>,
     /// Something was refused that is not in `missing`.
     more_missing: bool,
+    is_answered: bool,
 }
 
 // === impl First ===
@@ -56,10 +57,16 @@ impl First {
 
     /// A response of this type has been taken.
     pub(super) fn answered(&mut self, now: Instant) {
+        self.is_answered = true;
         if !self.unconfirmed.is_empty() && !self.nameless {
             let (_, latest) = self.settle.unwrap_or((now, now + SETTLED));
             self.settle = Some(((now + QUIET).min(latest), latest));
         }
+    }
+
+    /// Whether there was a response of this type.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Resources that were refused and of which nothing is held.

@@ -268,6 +268,12 @@ impl<T> Protocol<T> {
         self.held.len(kind)
     }
 
+    /// Whether this stream has brought a response of each type that is not asked for one by one.
+    pub(super) fn is_answered(&self) -> bool {
+        let asked = |kind| !(self.on_demand && kind == Kind::Address);
+        Kind::ALL.into_iter().filter(|kind| asked(*kind)).all(|kind| self.types[kind.index()].is_answered())
+    }
+
     /// How many resources were refused on this stream of which no earlier version is held.
     pub(super) fn missing(&self, kind: Kind) -> usize {
         self.types[kind.index()].missing()

@@ -11,6 +11,9 @@ pub struct Status {
     pub on_demand: bool,
     /// When the stream that is open now brought its first response; `None` while there is none.
     pub connected_since: Option<SystemTime>,
+    /// That stream has brought a response of every type that is not asked for one by one: what is held is the control
+    /// plane's of now, and not only what it said on an earlier stream.
+    pub answered: bool,
     /// Up to when the state is known to be the control plane's; while connected, now. `None`: there is no state.
     pub as_of: Option<SystemTime>,
     /// The state was read from disk, and no response has been taken since.
@@ -60,10 +63,10 @@ impl Status {
         self.restored || self.synced()
     }
 
-    /// How long ago the state was last known to be the control plane's; zero while connected and synced. `None`: there is no state.
+    /// How long ago the state was last known to be the control plane's; zero while it is told of every change. `None`: there is no state.
     pub fn age(&self, now: SystemTime) -> Option<Duration> {
         let as_of = self.as_of?;
-        let current = self.connected_since.is_some() && self.synced();
+        let current = self.answered && self.synced();
         Some(if current { Duration::ZERO } else { now.duration_since(as_of).unwrap_or_default() })
     }
 }
@@ -88,6 +91,8 @@ mod tests {
         status.connected_since = Some(at(6));
         assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)), "policies are still those of the disk");
         (status.address.synced, status.authorization.synced) = (true, true);
+        assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)), "of an earlier stream");
+        status.answered = true;
         assert_eq!(status.age(at(9)), Some(Duration::ZERO));
     }
 }

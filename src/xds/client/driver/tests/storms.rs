@@ -107,6 +107,33 @@ async fn a_server_that_says_nothing_is_given_up() {
     assert_eq!(seconds, [60, 120, 240, 480, 600, 600, 600, 600]);
 }
 
+/// On a later stream neither: its policies are as old as they were.
+#[tokio::test(start_paused = true)]
+async fn a_later_stream_that_stalls_before_policies_is_given_up_and_is_not_of_now() {
+    let Scene { client, mut streams, status, .. } = scene(false, None);
+    play(client, async {
+        let (stream, _) = greet(&mut streams).await;
+        tokio::time::sleep(Duration::from_secs(1800)).await;
+        drop(stream);
+        let mut stream = streams.recv().await.unwrap();
+        stream.send(response(ADDRESS, "n", vec![], &[])).await;
+        for _ in 0..3 {
+            stream.request().await;
+        }
+        let (began, as_of) = (Instant::now(), status.borrow().as_of);
+        let now = status.borrow().clone();
+        assert!(now.connected_since.is_some() && now.synced() && now.ready());
+        let later = SystemTime::now() + Duration::from_secs(60);
+        assert!(now.age(later).unwrap() >= Duration::from_secs(59), "what it would say of policies is not known");
+        let (_stream, _) = timeout(Duration::from_secs(3600), greet(&mut streams)).await.expect("a third stream");
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert!(status.borrow().as_of > as_of, "and now it is");
+        assert_eq!(status.borrow().age(later), Some(Duration::ZERO));
+        drop(stream);
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_for_one_type_is_not_enough() {
     let Scene { client, mut streams, status, .. } = scene(false, None);
