@@ -68,6 +68,8 @@ pub(super) struct Intake<T> {
     nonce: String,
     count: usize,
     subscribe: Vec<Arc<str>>,
+    /// Names that were answered with a resource of another name.
+    other: Vec<Arc<str>>,
     taken: Taken<T>,
 }
 
@@ -153,6 +155,7 @@ impl<T> Protocol<T> {
             type_url,
             nonce,
             subscribe: Vec::new(),
+            other: Vec::new(),
             taken,
         }
     }
@@ -189,7 +192,7 @@ impl<T> Protocol<T> {
 
     /// Takes the removals and answers the response.
     pub(super) fn finish(&mut self, intake: Intake<T>, now: Instant, keep: Keeping<'_>) -> Taken<T> {
-        let Intake { kind, removed, type_url, nonce, count, subscribe: again, mut taken, .. } = intake;
+        let Intake { kind, removed, type_url, nonce, count, subscribe: again, other, mut taken, .. } = intake;
         let mut given_up = Vec::new();
         if let Some(kind) = kind {
             for name in &removed {
@@ -211,6 +214,7 @@ impl<T> Protocol<T> {
         self.reply(kind, type_url, nonce, now, &mut taken);
         taken.requests.extend(subscribe(again.iter()));
         taken.requests.extend(self.give_up(given_up));
+        taken.requests.extend(self.unsubscribe(&other));
         taken
     }
 
@@ -287,9 +291,18 @@ impl<T> Protocol<T> {
         }
         self.types[kind.index()].told(&name);
         if !self.book.is_empty() || !self.absent.is_empty() {
-            for key in std::iter::once(&name).chain(&aliases).chain(&thing.addresses()) {
+            for key in std::iter::once(&name).chain(&thing.addresses()) {
                 self.absent.remove(key);
                 self.answer(kind, key, Answer::Found, &mut intake.taken.answers);
+            }
+            for key in &aliases {
+                // An address in a service's block, for example. The resource's own name is subscribed to; of names like
+                // this one a pod that scans the block would leave one each.
+                let was_absent = self.absent.remove(key);
+                let was_asked = self.answer(kind, key, Answer::Found, &mut intake.taken.answers);
+                if (was_absent || was_asked) && self.on_demand {
+                    intake.other.push(key.as_str().into());
+                }
             }
         }
         if let Some(at) = self.let_go.iter().position(|gone| **gone == *name) {
@@ -343,12 +356,19 @@ impl<T> Protocol<T> {
 
     /// Tells the server to forget names that nobody waits for: what pods ask for must not pile up there.
     fn give_up(&mut self, keys: Vec<Arc<str>>) -> Vec<Request> {
+        let requests = self.unsubscribe(&keys);
+        if !requests.is_empty() {
+            self.let_go.extend(keys);
+            self.let_go.drain(..self.let_go.len().saturating_sub(LET_GO));
+        }
+        requests
+    }
+
+    fn unsubscribe(&self, keys: &[Arc<str>]) -> Vec<Request> {
         if keys.is_empty() || !self.connected {
             return Vec::new();
         }
         let resource_names_unsubscribe = keys.iter().map(ToString::to_string).collect();
-        self.let_go.extend(keys);
-        self.let_go.drain(..self.let_go.len().saturating_sub(LET_GO));
         vec![Request { resource_names_unsubscribe, ..of(Kind::Address) }]
     }
 
