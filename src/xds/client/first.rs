@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What the first request had no room for and no response named is removed after 10 s without a response of that type,
-/// 60 s after the first one at the latest. The protocol does not say where the first answer ends, and to remove too
+/// 60 s after the last one that named some of it at the latest: over a thin line the first answer takes minutes. The protocol does not say where the first answer ends, and to remove too
 /// early is worse than too late.
 pub(super) const QUIET: Duration = Duration::from_secs(10);
 pub(super) const SETTLED: Duration = Duration::from_secs(60);
@@ -22,6 +22,8 @@ pub(super) struct First {
     pub(super) unconfirmed: HashSet<Arc<str>>,
     /// When what is unconfirmed goes: then, or somewhat later if another response comes, but not after the second.
     settle: Option<(Instant, Instant)>,
+    /// The response that is being taken names something that was unconfirmed.
+    confirms: bool,
     /// Something came whose name cannot be read. It may have been an unconfirmed one, so all of them stay.
     nameless: bool,
     /// What was refused and of which no earlier version is held.
@@ -36,14 +38,14 @@ pub(super) struct First {
 impl First {
     /// The server has this name, or says that it has not.
     pub(super) fn told(&mut self, name: &str) {
-        self.unconfirmed.remove(name);
+        self.confirms |= self.unconfirmed.remove(name);
         self.missing.remove(name);
     }
 
     /// A resource was refused. The first of its names is its own; none can be read when there is none.
     pub(super) fn refused(&mut self, names: &[String], is_held: bool) {
         for name in names {
-            self.unconfirmed.remove(&**name);
+            self.confirms |= self.unconfirmed.remove(&**name);
         }
         self.nameless |= names.is_empty();
         match names.first() {
@@ -59,9 +61,10 @@ impl First {
     pub(super) fn answered(&mut self, now: Instant) {
         self.is_answered = true;
         if !self.unconfirmed.is_empty() && !self.nameless {
-            let (_, latest) = self.settle.unwrap_or((now, now + SETTLED));
+            let latest = self.settle.filter(|_| !self.confirms).map_or(now + SETTLED, |(_, latest)| latest);
             self.settle = Some(((now + QUIET).min(latest), latest));
         }
+        self.confirms = false;
     }
 
     /// Whether there was a response of this type.

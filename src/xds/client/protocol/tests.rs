@@ -393,6 +393,26 @@ fn a_busy_server_puts_it_off_for_a_minute_and_no_longer() {
 }
 
 #[test]
+fn a_thin_line_has_the_time_that_it_needs() {
+    let start = Instant::now();
+    let mut client = client(false);
+    client.open();
+    many(&mut client, start);
+    client.open();
+    let unconfirmed: Vec<_> = client.types[0].unconfirmed.iter().cloned().collect();
+    let mut now = start;
+    for some in unconfirmed.chunks(unconfirmed.len().div_ceil(30)) {
+        now += Duration::from_secs(9);
+        assert!(client.tick(now, &mut |_| {}).update.is_empty(), "{:?} after the beginning", now - start);
+        let named = some.iter().map(|uid| of_workload(&workload(uid, "10.0.0.2"), "ab54a98ceb1f0ad2")).collect();
+        take(&mut client, now, &response(ADDRESS, "n", named, &[]));
+    }
+    assert!(now - start > 4 * SETTLED && client.types[0].unconfirmed.is_empty());
+    assert!(client.tick(now + SETTLED, &mut |_| {}).update.is_empty());
+    assert_eq!(client.held(ADDRESS), MANY);
+}
+
+#[test]
 fn one_by_one_every_name_is_in_some_request() {
     let now = Instant::now();
     let mut client = client(true);
