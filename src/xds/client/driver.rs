@@ -31,8 +31,12 @@ const DIAL: Duration = Duration::from_secs(20);
 /// mesh over a thin line needs its time.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MOST_PATIENCE: Duration = Duration::from_secs(600);
-/// Requests that a stream has not taken yet. With more its server does not read.
+/// Requests on their way to the stream. More wait: twice as many as all demands at once lead to. With more than that no
+/// response is read.
 const REQUESTS: usize = 256;
+const WAITING: usize = 4096;
+/// How long requests wait while the stream takes none, 30 s: then its server does not read.
+const STUCK: Duration = Duration::from_secs(30);
 /// Lines about failed attempts: that many at once, then one a minute.
 const LINES: (u32, Duration) = (5, Duration::from_secs(60));
 
@@ -203,25 +207,38 @@ async fn converse<S: Sink>(
     silences: u32,
 ) -> End {
     let patience = PATIENCE.saturating_mul(1 << silences.min(8)).min(MOST_PATIENCE);
-    let mut heard = Instant::now();
+    let (mut heard, mut written) = (Instant::now(), Instant::now());
     loop {
-        for request in engine.traces.outbox.drain(..) {
-            // A closed one is told by the other direction.
-            if let Err(mpsc::error::TrySendError::Full(_)) = requests.try_send(request) {
-                return End::Stuck;
+        let outbox = &mut engine.traces.outbox;
+        while let Some(request) = outbox.pop_front() {
+            // A burst of answers is more than there is room for, and nobody's fault.
+            if let Err(mpsc::error::TrySendError::Full(request)) = requests.try_send(request) {
+                outbox.push_front(request);
+                break;
             }
+            // A closed one is told by the other direction.
+            written = Instant::now();
         }
+        if outbox.is_empty() {
+            written = Instant::now();
+        }
+        let (waits, reads) = (!outbox.is_empty(), outbox.len() < WAITING);
         let settled = engine.protocol.is_answered();
         tokio::select! {
-            response = inbound.next() => match response {
+            response = inbound.next(), if reads => match response {
                 Ok(Some(response)) => {
-                    heard = Instant::now();
                     engine.receive(response).await;
+                    heard = Instant::now();
+                    // So that the answers can leave before the next one of a burst.
+                    tokio::task::yield_now().await;
                 }
                 Ok(None) => return End::Complete,
                 Err(status) => return End::ByStatus { status, opened: inbound.is_open() },
             },
             () = engine.attend() => {}
+            // There is room again; or the stream has ended, which the other direction tells.
+            _ = requests.reserve(), if waits => {}
+            () = sleep_until(written + STUCK), if waits => return End::Stuck,
             () = sleep_until(heard + patience), if !settled => return End::Silent,
         }
     }

@@ -1,5 +1,6 @@
 //! What the task has beside its stream: the machine, and everyone whom it tells.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::{Duration, SystemTime};
 
@@ -42,7 +43,7 @@ pub(super) struct Engine<S> {
 #[derive(Debug)]
 pub(super) struct Traces {
     /// Requests that are to be sent.
-    pub(super) outbox: Vec<Request>,
+    pub(super) outbox: VecDeque<Request>,
     /// It has brought something that was taken.
     pub(super) delivered: bool,
     /// A response is half taken.
@@ -57,7 +58,7 @@ pub(super) struct Traces {
 impl Default for Traces {
     fn default() -> Self {
         let lines = Rate::new(LINES.0, LINES.1);
-        Self { outbox: Vec::new(), delivered: false, taking: false, next_mark: None, lines, left_unsaid: 0 }
+        Self { outbox: VecDeque::new(), delivered: false, taking: false, next_mark: None, lines, left_unsaid: 0 }
     }
 }
 
@@ -67,14 +68,14 @@ impl<S: Sink> Engine<S> {
     /// A stream is about to open.
     pub(super) fn open(&mut self) {
         self.traces.delivered = false;
-        self.traces.outbox = self.protocol.open();
+        self.traces.outbox = self.protocol.open().into();
     }
 
     /// The stream has ended.
     pub(super) fn closed(&mut self) {
         self.mark();
         self.protocol.closed();
-        self.traces.outbox = Vec::new();
+        self.traces.outbox = VecDeque::new();
         self.traces.next_mark = None;
         self.status.send_if_modified(|status| {
             status.answered = false;

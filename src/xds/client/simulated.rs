@@ -264,6 +264,11 @@ impl Stream {
         self.responses.send(Ok(response)).await.expect("a client");
     }
 
+    /// [`None`] when the client is gone.
+    pub(super) async fn send_until_gone(&self, response: DeltaDiscoveryResponse) -> Option<()> {
+        self.responses.send(Ok(response)).await.ok()
+    }
+
     pub(super) async fn fail(self, status: Status) {
         self.responses.send(Err(status)).await.expect("a client");
     }

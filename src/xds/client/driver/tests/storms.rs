@@ -150,3 +150,60 @@ async fn an_answer_for_one_type_is_not_enough() {
     })
     .await;
 }
+
+/// On demand: 500 answers of "none" at once, each of which makes two requests.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_answers_cuts_no_stream() {
+    let Scene { client, mut streams, plane, .. } = scene(true, None);
+    let demander = client.demander().unwrap();
+    play(client, async {
+        let mut stream = streams.recv().await.unwrap();
+        stream.send(response(AUTHORIZATION, "p", vec![], &[])).await;
+        for _ in 0..3 {
+            stream.request().await;
+        }
+        let mut all = tokio::task::JoinSet::new();
+        for n in 0..500 {
+            let demander = demander.clone();
+            let key = Key::uid(&format!("none-{n}")).unwrap();
+            all.spawn(async move { demander.demand(key, Duration::from_secs(60)).await });
+        }
+        for _ in 0..500 {
+            stream.request().await;
+        }
+        // It reads nothing until it has written everything.
+        for n in 0..500 {
+            stream.send(response(ADDRESS, &n.to_string(), vec![], &[&format!("none-{n}")])).await;
+        }
+        let mut acknowledged = 0;
+        for _ in 0..1000 {
+            acknowledged += usize::from(!stream.request().await.response_nonce.is_empty());
+        }
+        assert_eq!(acknowledged, 500);
+        assert!(all.join_all().await.iter().all(|answer| *answer == Ok(Answer::Missing)));
+        assert_eq!(plane.attempts.lock().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_reads_nothing_is_given_up() {
+    let Scene { client, mut streams, plane, .. } = scene(false, None);
+    play(client, async {
+        let stream = streams.recv().await.unwrap();
+        let began = Instant::now();
+        // As many as it takes.
+        let send = async {
+            for n in 0..100_000 {
+                stream.send_until_gone(response(ADDRESS, &n.to_string(), vec![], &[])).await?;
+            }
+            Some(())
+        };
+        assert_eq!(send.await, None);
+        assert!(began.elapsed() >= Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(61), "{:?}", began.elapsed());
+        streams.recv().await.unwrap();
+        assert_eq!(plane.attempts.lock().unwrap().len(), 2);
+    })
+    .await;
+}
