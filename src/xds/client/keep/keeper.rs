@@ -16,8 +16,11 @@ use super::{Keep, KeepSettings};
 
 /// Bytes of a piece.
 const PIECE: usize = 1 << 20;
-/// Pieces on their way to the disk: a first sync fits, and a disk that stands still costs no more.
+/// Pieces on their way to the disk: a first sync fits.
 const QUEUE: usize = 256;
+/// Bytes of records that wait while there is no room for a piece, 32 MiB: a burst of small responses fits, and a disk that
+/// stands still costs no more.
+const WAITING: usize = 32 << 20;
 /// Bytes that are collected before the interval is over.
 const ENOUGH: usize = 4 << 20;
 
@@ -72,33 +75,38 @@ impl Pieces {
         }
     }
 
-    /// Sends on what was noted, without waiting.
+    /// Sends on what was noted, without waiting. What has no room goes with the next flush.
     pub(in crate::xds::client) fn flush(&mut self) {
-        if self.writer.len() > 0 {
-            let records = self.writer.take();
-            self.send(Piece::Records(records));
+        if self.writer.len() == 0 {
+            return;
+        }
+        let Some(sender) = &self.sender else { return };
+        let is_open = match sender.try_reserve() {
+            Ok(place) => return place.send(Piece::Records(self.writer.take())),
+            Err(error) => matches!(error, TrySendError::Full(())),
+        };
+        if !is_open {
+            *self = Self::none();
+        } else if self.writer.len() > WAITING {
+            self.stop("the disk does not keep up");
         }
     }
 
-    /// All that was noted is the control plane's, and all of it, as of `as_of`.
+    /// All that was noted is the control plane's, and all of it, as of `as_of`. Left out when there is no room: the next
+    /// mark says as much.
     pub(in crate::xds::client) fn mark(&mut self, as_of: SystemTime) {
         self.flush();
-        self.send(Piece::Mark(as_of));
+        // Never before records that wait.
+        let sender = self.sender.as_ref().filter(|_| self.writer.len() == 0);
+        if let Some(Err(TrySendError::Closed(_))) = sender.map(|sender| sender.try_send(Piece::Mark(as_of))) {
+            *self = Self::none();
+        }
     }
 
     /// Whether there is still a file.
     #[cfg(test)]
     pub(super) const fn is_on(&self) -> bool {
         self.sender.is_some()
-    }
-
-    fn send(&mut self, piece: Piece) {
-        let Some(sender) = &self.sender else { return };
-        match sender.try_send(piece) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.stop("the disk does not keep up"),
-            Err(TrySendError::Closed(_)) => self.sender = None,
-        }
     }
 
     fn stop(&mut self, reason: &str) {

@@ -237,6 +237,33 @@ async fn a_hole_ends_the_keeping() {
     assert!(open(root.path(), 1).is_none());
     // A disk that stands still: nobody takes the pieces.
     let (mut pieces, _keeper) = Keeper::new(Keep::open(settings(root.path()), at(0)));
-    (0..1000).for_each(|n| pieces.mark(at(n)));
-    assert!(!pieces.is_on());
+    let megabyte = vec![0; 1 << 20];
+    for n in 0..400 {
+        assert!(n < 300 || !pieces.is_on(), "{n} MiB");
+        pieces.record(Record { kind: Kind::Address, name: "a", version: "", value: Some(&megabyte) });
+    }
+}
+
+/// Each of a thousand responses brings a record and a mark, before the disk has taken one.
+#[tokio::test(start_paused = true)]
+async fn a_burst_does_not_end_the_keeping() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut pieces, keeper) = Keeper::new(Keep::open(settings(root.path()), at(0)));
+    for n in 0..1000 {
+        let name = format!("name-{n}");
+        pieces.record(Record { kind: Kind::Address, name: &name, version: "7", value: Some(b"1") });
+        pieces.flush();
+        pieces.mark(at(n));
+    }
+    assert!(pieces.is_on());
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let marked = open(root.path(), 1000).unwrap();
+        assert!(marked.as_of < Some(at(999)), "not before the records that waited");
+        pieces.mark(at(1060));
+        drop(pieces);
+    };
+    tokio::join!(keeper.run(), later);
+    let loaded = open(root.path(), 1100).unwrap();
+    assert_eq!((records(&loaded).len(), loaded.as_of), (1000, Some(at(1060))));
 }
