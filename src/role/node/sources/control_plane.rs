@@ -1,5 +1,6 @@
 //! The mesh from a control plane.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -117,6 +118,30 @@ fn kept_for(address: &str, cluster: &str, on_demand: bool) -> String {
     format!("{address} {cluster} {mode}")
 }
 
+/// What an update changes. In an update removals count last, and in changes first.
+fn changes(update: Update) -> Changes {
+    let Update { mut workloads, mut services, mut policies, removed } = update;
+    let (mut uids, mut of_services, mut of_policies) = (HashSet::new(), HashSet::new(), HashSet::new());
+    for removed in &removed {
+        match removed {
+            client::Removed::Policy(key) => drop(of_policies.insert(key)),
+            client::Removed::Service(key) => drop(of_services.insert(key)),
+            client::Removed::Workload(uid) => drop(uids.insert(&**uid)),
+        }
+    }
+    if !removed.is_empty() {
+        workloads.retain(|workload| !uids.contains(&*workload.uid));
+        services.retain(|service| !of_services.contains(&service.key()));
+        policies.retain(|policy| !of_policies.contains(&policy.key));
+    }
+    let removed = removed.into_iter().map(|removed| match removed {
+        client::Removed::Policy(key) => Removed::Policy(key),
+        client::Removed::Service(key) => Removed::Service(key),
+        client::Removed::Workload(uid) => Removed::Workload(uid),
+    });
+    Changes { removed: removed.collect(), workloads, services, policies }
+}
+
 /// Tells readiness and the mesh of a state that can be served, and the mesh of the first sync of policies.
 async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condition, stop: CancellationToken) {
     let (mut told, mut whole) = (false, false);
@@ -144,13 +169,7 @@ async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condit
 impl Sink for ToMesh {
     fn stage(&mut self, part: Update) {
         self.large.grown(part.incoming());
-        let Update { workloads, services, policies, removed } = part;
-        let removed = removed.into_iter().map(|removed| match removed {
-            client::Removed::Policy(key) => Removed::Policy(key),
-            client::Removed::Service(key) => Removed::Service(key),
-            client::Removed::Workload(uid) => Removed::Workload(uid),
-        });
-        self.held.lock().stage(Changes { workloads, services, policies, removed: removed.collect() });
+        self.held.lock().stage(changes(part));
     }
 
     fn show(&mut self) {
