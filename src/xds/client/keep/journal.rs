@@ -26,6 +26,8 @@ pub(super) struct Journal {
     as_of: Option<SystemTime>,
     /// What may be dead, for tests to make small.
     pub(super) dead: u64,
+    /// Bytes that a reader takes, likewise.
+    pub(super) largest: u64,
 }
 
 /// Why the state is not kept.
@@ -49,8 +51,8 @@ pub(super) enum KeepError {
     #[error("the state of the mesh is not kept any more: the file cannot be read back")]
     Unreadable(#[source] Unusable),
     /// The mesh is larger than what is kept.
-    #[error("the state of the mesh is not kept any more: it is larger than {LARGEST} bytes")]
-    TooLarge,
+    #[error("the state of the mesh is not kept any more: it has more than {most} bytes")]
+    TooLarge { most: u64 },
 }
 
 // === impl Journal ===
@@ -88,7 +90,7 @@ impl Journal {
             error("write", &new)(source)
         })?;
         let (directory, source) = (directory.to_owned(), source.to_owned());
-        Ok(Self { file, directory, source, live: length, length, as_of, dead: DEAD })
+        Ok(Self { file, directory, source, live: length, length, as_of, dead: DEAD, largest: LARGEST })
     }
 
     /// Appends records, and a mark if there is a new one, and waits until the disk has them. Writes the file anew when
@@ -104,10 +106,13 @@ impl Journal {
         let written = written.and_then(|()| self.file.sync_data());
         written.map_err(|source| KeepError::Io { what: "write", path, source })?;
         self.length += (records.len() + mark.len()) as u64;
-        if self.length - self.live > self.live.max(self.dead) {
+        // What is live counts and not what is dead, and after this `live` is what there is. The rest of a quarter is more
+        // than one append.
+        if self.length - self.live > self.live.max(self.dead) || self.length > self.largest / 4 * 3 {
             self.write_anew()?;
         }
-        if self.length > LARGEST / 2 { Err(KeepError::TooLarge) } else { Ok(()) }
+        let most = self.largest / 2;
+        if self.live > most { Err(KeepError::TooLarge { most }) } else { Ok(()) }
     }
 
     /// Removes the file: it would grow old without saying so.
@@ -131,7 +136,7 @@ impl Journal {
         let copy = self.file.try_clone().map_err(|source| KeepError::Io { what: "open", path, source })?;
         let live = Loaded::new(copy, places, self.as_of);
         let begun = Self::begin(&self.directory, &self.source, Some(&live), SystemTime::now())?;
-        *self = Self { dead: self.dead, ..begun };
+        *self = Self { dead: self.dead, largest: self.largest, ..begun };
         Ok(())
     }
 

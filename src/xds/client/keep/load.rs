@@ -17,7 +17,7 @@ use super::frame::{self, Body, HEAD, LONGEST, MAGIC};
 
 /// The file's name in its directory.
 pub(super) const FILE: &str = "xds-state";
-/// Bytes of a file, 1 GiB: ten times what a mesh of 100,000 workloads needs before it is written anew.
+/// Bytes of a file, 1 GiB, of which half may be live: ten times what a mesh of 100,000 workloads needs before it is written anew.
 pub(super) const LARGEST: u64 = 1 << 30;
 
 /// A file that can be used: where in it the newest record of each resource is.

@@ -101,6 +101,28 @@ fn a_file_that_has_grown_is_written_anew() {
 }
 
 #[test]
+fn what_is_live_is_bounded_and_not_what_is_dead() {
+    let root = tempfile::tempdir().unwrap();
+    let mut journal = begin(root.path());
+    journal.largest = 10_000;
+    let value = "v".repeat(100);
+    // Changes of one record: more than is kept, and none of it live.
+    for n in 0..1000 {
+        journal.append(&some(&[("a", Some(&value))]), Some(at(n))).unwrap();
+        assert!(fs::metadata(root.path().join(FILE)).unwrap().len() <= 7_500);
+    }
+    let mut kept = 0;
+    let error = loop {
+        match journal.append(&some(&[(&format!("name-{kept}"), Some(&value))]), Some(at(kept))) {
+            Ok(()) => kept += 1,
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!((30..80).contains(&kept), "{kept} of some 130 bytes");
+    assert!(error.ends_with("more than 5000 bytes"), "{error}");
+}
+
+#[test]
 fn a_state_is_used_only_when_it_is_whole_ours_and_young() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path();
