@@ -1,6 +1,6 @@
 //! What a name that a client asks for on demand means.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,25 +12,34 @@ use super::entry::{Entry, Rank};
 #[derive(Debug)]
 pub(super) struct Lookup {
     by_alias: HashMap<Arc<str>, Vec<Arc<Entry>>>,
-    /// Services with blocks of addresses: network, block, service.
-    blocks: Vec<(Arc<str>, IpNet, Arc<Entry>)>,
+    /// Services with blocks of addresses: by network, length of the prefix, block.
+    blocks: HashMap<Arc<str>, BTreeMap<u8, Blocks>>,
     /// Name of a service → its workloads.
     of_service: HashMap<Arc<str>, Vec<Arc<Entry>>>,
     /// Name of a node → its workloads.
     on_node: HashMap<Arc<str>, Vec<Arc<Entry>>>,
 }
 
+/// Services by block, of one network and length.
+type Blocks = HashMap<IpNet, Vec<Arc<Entry>>>;
+
 // === impl Lookup ===
 
 impl Lookup {
     pub(super) fn build(entries: &[Arc<Entry>]) -> Self {
-        let mut all =
-            Self { by_alias: HashMap::new(), blocks: Vec::new(), of_service: HashMap::new(), on_node: HashMap::new() };
+        let mut all = Self {
+            by_alias: HashMap::new(),
+            blocks: HashMap::new(),
+            of_service: HashMap::new(),
+            on_node: HashMap::new(),
+        };
         for entry in entries {
             for alias in &entry.aliases {
                 all.by_alias.entry(Arc::clone(alias)).or_default().push(Arc::clone(entry));
                 if let Some((network, block)) = block(alias) {
-                    all.blocks.push((network.into(), block, Arc::clone(entry)));
+                    let of_length =
+                        all.blocks.entry(network.into()).or_default().entry(block.prefix_len()).or_default();
+                    of_length.entry(block.trunc()).or_default().push(Arc::clone(entry));
                 }
             }
             for service in &entry.services {
@@ -58,12 +67,9 @@ impl Lookup {
         }
         let Some((network, ip)) = alias.split_once('/') else { return Vec::new() };
         let Ok(ip) = ip.parse::<IpAddr>() else { return Vec::new() };
-        let around = || self.blocks.iter().filter(|(of, block, _)| **of == *network && block.contains(&ip));
-        let longest = around().map(|(_, block, _)| block.prefix_len()).max();
-        around()
-            .filter(|(_, block, _)| Some(block.prefix_len()) == longest)
-            .map(|(.., entry)| Arc::clone(entry))
-            .collect()
+        // A look for each length that there is, and not for each block: one client may ask for very many addresses.
+        let around = |(length, blocks): (&u8, &Blocks)| blocks.get(&IpNet::new(ip, *length).ok()?.trunc()).cloned();
+        self.blocks.get(network).and_then(|lengths| lengths.iter().rev().find_map(around)).unwrap_or_default()
     }
 
     pub(super) fn of_service(&self, name: &str) -> &[Arc<Entry>] {

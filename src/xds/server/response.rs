@@ -3,6 +3,7 @@
 //! Written field by field: a resource's own bytes are copied once into the frame, and not first into a message of
 //! their own for each client.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -21,9 +22,11 @@ pub struct Response {
     pub removed: Vec<Arc<str>>,
     /// Write what entries are also called: to who asks on demand.
     pub(super) aliases: bool,
-    /// Addresses inside of a block of a service that were asked for.
-    pub(super) asked: Arc<[(Arc<str>, String)]>,
+    pub(super) asked: Arc<Asked>,
 }
+
+/// Addresses inside of a block of a service that were asked for, by the name of the service.
+pub(super) type Asked = HashMap<Arc<str>, Vec<String>>;
 
 // Fields of DeltaDiscoveryResponse, Resource and Any: see `proto::discovery` and `proto::google`.
 const SYSTEM_VERSION: u32 = 1;
@@ -60,7 +63,7 @@ impl Response {
         let url = self.kind.url().as_bytes();
         let value = value(self.kind, &entry.value);
         let aliases = || {
-            let asked = self.asked.iter().filter(|(name, _)| *name == entry.name).map(|(_, alias)| alias.as_str());
+            let asked = self.asked.get(&entry.name).into_iter().flatten().map(String::as_str);
             let own = entry.aliases.iter().map(|alias| &**alias);
             own.chain(asked).filter(|_| self.aliases)
         };
@@ -82,9 +85,11 @@ impl Response {
 }
 
 /// About how much an entry adds to a response.
-pub(super) fn weight(entry: &Entry) -> usize {
+pub(super) fn weight(entry: &Entry, asked: &Asked) -> usize {
+    let asked = asked.get(&entry.name).into_iter().flatten().map(String::as_str);
+    let aliases = entry.aliases.iter().map(|alias| &**alias).chain(asked);
     // The type's URL, the version and the heads of fields.
-    entry.value.len() + entry.name.len() + entry.aliases.iter().map(|alias| alias.len() + 2).sum::<usize>() + 80
+    entry.value.len() + entry.name.len() + aliases.map(|alias| alias.len() + 2).sum::<usize>() + 80
 }
 
 /// What is inside of the resource: all of it, or of an `Address` the workload, its only field.

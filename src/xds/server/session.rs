@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::entry::{Entry, Rank, Type};
-use super::response::Response;
+use super::response::{Asked, Response};
 use super::snapshot::Snapshot;
 use super::subscription::{Batch, Names, Subscription, Wants};
 use crate::proto::discovery::DeltaDiscoveryRequest;
@@ -18,6 +18,12 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Bytes of a response; a resource that is larger goes alone.
     pub response: usize,
+}
+
+impl Limits {
+    pub(super) const fn exceeded(self) -> Refusal {
+        Refusal::TooManyNames { names: self.names, bytes: self.name_bytes }
+    }
 }
 
 /// What a request was.
@@ -48,6 +54,9 @@ pub enum Refusal {
 }
 
 const WILDCARD: &str = "*";
+/// What one request may be looked up and lead to, in names and resources together: eight times the names that may be
+/// subscribed to. More than any mesh of that size has, and at most a second or two.
+const WORK: usize = 8;
 
 /// The state of one stream.
 #[derive(Debug)]
@@ -167,7 +176,9 @@ impl Session {
         };
         let Some(subscription) = &mut self.subscriptions[kind as usize] else { return Ok(()) };
         let mut found: BTreeMap<(Rank, Arc<str>), Arc<Entry>> = BTreeMap::new();
-        let (mut removed, mut by_address) = (Vec::new(), Vec::new());
+        let (mut removed, mut by_address) = (Vec::new(), Asked::new());
+        // A name counts once, and so do the workloads of a service, whatever it is called by.
+        let (mut seen, mut expanded, mut work) = (HashSet::new(), HashSet::new(), 0_usize);
         let mut insert = |name: &Arc<str>| match &mut subscription.wants {
             Wants::Everything => Ok(()),
             Wants::Named(names) => names.insert(name, limits),
@@ -180,16 +191,23 @@ impl Session {
             _ => true,
         };
         for name in asked {
+            if !seen.insert(name.as_str()) {
+                continue;
+            }
             let name: Arc<str> = name.as_str().into();
             insert(&name)?;
-            let hits = resolve(kind, &name, now);
+            let hits = resolve(kind, &name, now, &mut expanded);
+            work += 1 + hits.len();
+            if work > limits.names.saturating_mul(WORK) {
+                return Err(limits.exceeded());
+            }
             if hits.is_empty() {
                 removed.push(Arc::clone(&name));
             }
             for entry in hits {
                 insert(&entry.name)?;
                 if *entry.name != *name && !entry.aliases.contains(&name) && entry.rank == Rank::Service {
-                    by_address.push((Arc::clone(&entry.name), name.to_string()));
+                    by_address.entry(Arc::clone(&entry.name)).or_default().push(name.to_string());
                 }
                 if lacks(&name, &entry) {
                     found.insert((entry.rank, Arc::clone(&entry.name)), entry);
@@ -203,7 +221,7 @@ impl Session {
             }
         }
         let mut batch = Batch::new(found.into_values().collect(), removed);
-        batch.asked = by_address.into();
+        batch.asked = Arc::new(by_address);
         match &mut subscription.answer {
             // Not reached by who obeys `request`: nothing is lost all the same.
             Some(earlier) => earlier.append(batch),
@@ -296,14 +314,15 @@ fn everything(kind: Type, retained: &BTreeMap<String, String>, now: &Snapshot) -
 }
 
 /// What a name that is asked for stands for: a workload by its uid or address; a service by its name or address, with
-/// its workloads; a policy by its name.
-fn resolve(kind: Type, name: &str, now: &Snapshot) -> Vec<Arc<Entry>> {
+/// its workloads unless it is `expanded`; a policy by its name.
+fn resolve(kind: Type, name: &str, now: &Snapshot, expanded: &mut HashSet<Arc<str>>) -> Vec<Arc<Entry>> {
     let mut hits: Vec<_> = now.get(kind, name).cloned().into_iter().collect();
     if hits.is_empty() && kind != Type::Authorization && name.contains('/') {
         hits = now.lookup().at(name);
         hits.retain(|entry| kind.has(entry.rank));
     }
-    let services: Vec<_> = hits.iter().filter(|entry| entry.rank == Rank::Service).cloned().collect();
+    let mut new = |entry: &&Arc<Entry>| entry.rank == Rank::Service && expanded.insert(Arc::clone(&entry.name));
+    let services: Vec<_> = hits.iter().filter(|entry| new(entry)).cloned().collect();
     for service in services {
         hits.extend(now.lookup().of_service(&service.name).iter().cloned());
     }

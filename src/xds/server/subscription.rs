@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::response::weight;
+use super::response::{Asked, weight};
 use super::session::{Limits, Refusal};
 
 /// One type of one client.
@@ -46,8 +46,7 @@ pub(super) struct Batch {
     /// Which of them are still to be sent.
     left: Range<usize>,
     removed: Vec<Arc<str>>,
-    /// Entry and the address in its block by which it was asked for.
-    pub(super) asked: Arc<[(Arc<str>, String)]>,
+    pub(super) asked: Arc<Asked>,
 }
 
 // === impl Subscription ===
@@ -68,7 +67,7 @@ impl Names {
         }
         let bytes = self.bytes + name.len();
         if self.names.len() >= limits.names || bytes > limits.name_bytes {
-            return Err(Refusal::TooManyNames { names: limits.names, bytes: limits.name_bytes });
+            return Err(limits.exceeded());
         }
         self.bytes = bytes;
         self.names.insert(Arc::clone(name));
@@ -115,7 +114,10 @@ impl Batch {
         self.left = 0..self.entries.len();
         self.removed.retain(|name| !found.contains(name));
         self.removed.extend(later.removed);
-        self.asked = self.asked.iter().chain(later.asked.iter()).cloned().collect();
+        let asked = Arc::make_mut(&mut self.asked);
+        for (name, aliases) in later.asked.iter() {
+            asked.entry(Arc::clone(name)).or_default().extend(aliases.iter().cloned());
+        }
     }
 
     /// As much as one response takes, removals first: a name that is given again was another resource's.
@@ -129,8 +131,11 @@ impl Batch {
         let removed = self.removed.iter().take_while(|name| fits(name.len() + 4)).count();
         let removed = self.removed.drain(..removed).collect();
         let left = &self.entries[self.left.clone()];
-        let some =
-            if self.removed.is_empty() { left.iter().take_while(|entry| fits(weight(entry))).count() } else { 0 };
+        let some = if self.removed.is_empty() {
+            left.iter().take_while(|entry| fits(weight(entry, &self.asked))).count()
+        } else {
+            0
+        };
         let entries = left[..some].to_vec();
         self.left.start += some;
         (entries, removed)

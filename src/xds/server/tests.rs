@@ -386,6 +386,98 @@ fn limits_end_the_stream() {
     assert_eq!(client.session.names(Type::Address), None);
 }
 
+/// One name a hundred thousand times, and a service by each address of its block: neither costs more than once.
+#[test]
+fn a_name_costs_once_however_often_it_is_said() {
+    let mut large = shop();
+    let mut block = service(9);
+    block.addresses[0].net = "10.9.0.0/16".parse().unwrap();
+    large.services.push(block);
+    let endpoint = |n: u32| {
+        let mut workload = member(workload(1, "a"), &[1, 9]);
+        (workload.uid, workload.addresses) = (format!("c//Pod/shop/e{n}").into(), Vec::new());
+        workload
+    };
+    large.workloads.extend((0..900).map(endpoint));
+    let world = World::new(&large);
+    let limits = Limits { names: 2000, ..LIMITS };
+    let fresh = || {
+        let mut client = Client::new(Type::Address, "", Some(&[]), limits);
+        client.reconnect(&world, limits);
+        client.settle(&world);
+        client
+    };
+    let mut client = fresh();
+    let began = tokio::time::Instant::now();
+    client.ask(&vec!["shop/s1"; 100_000], &world).unwrap();
+    assert_eq!(client.settle(&world).iter().map(|answer| answer.resources.len()).sum::<usize>(), 903);
+    let addresses: Vec<_> = (0..1000).map(|n| format!("/10.9.{}.{}", n / 250, n % 250)).collect();
+    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+    let mut client = fresh();
+    client.ask(&addresses, &world).unwrap();
+    let answers = client.settle(&world);
+    assert_eq!(answers.iter().map(|answer| answer.resources.len()).sum::<usize>(), 901);
+    assert!(answers[0].resources[0].aliases.len() > 1000, "the service is found by each of them");
+    // Millions of look-ups took minutes.
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    // What a wildcard client asks for is bounded, too.
+    let mut client = everything(Type::Address, &world);
+    client.settle(&world);
+    let many: Vec<_> = (0..9000).map(|n| format!("none/{n}")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    assert!(matches!(client.ask(&many, &world), Err(Refusal::TooManyNames { .. })));
+}
+
+/// The addresses by which services were asked for count in the size of a response.
+#[test]
+fn addresses_in_a_block_count_in_a_responses_size() {
+    let block = |n: u8| {
+        let mut block = service(n);
+        block.addresses[0].net = format!("10.{n}.0.0/16").parse().unwrap();
+        block
+    };
+    let world = World::new(&Resources { services: (1..10).map(block).collect(), ..Resources::default() });
+    let limits = Limits { response: 3500, ..LIMITS };
+    let mut client = Client::new(Type::Address, "", Some(&[]), limits);
+    client.reconnect(&world, limits);
+    client.settle(&world);
+    let addresses: Vec<_> = (1..10).flat_map(|n| (0..100).map(move |at| format!("/10.{n}.0.{at}"))).collect();
+    client.ask(&addresses.iter().map(String::as_str).collect::<Vec<_>>(), &world).unwrap();
+    let answers = client.settle(&world);
+    assert_eq!(answers.len(), 5);
+    assert!(answers.iter().all(|answer| answer.encoded_len() < 3700));
+}
+
+#[test]
+fn the_longest_block_around_an_address_counts() {
+    let block = |n: u8, net: &str| {
+        let mut block = service(n);
+        block.addresses[0].net = net.parse().unwrap();
+        block
+    };
+    let services = vec![
+        block(1, "10.0.0.0/8"),
+        block(2, "10.9.0.0/16"),
+        block(3, "10.9.0.0/16"),
+        block(4, "fd00::/8"),
+        block(5, "0.0.0.0/0"),
+    ];
+    let world = World::new(&Resources { services, ..Resources::default() });
+    for (name, expected) in [
+        ("/10.8.0.1", &["shop/s1"][..]),
+        ("/10.9.255.1", &["shop/s2", "shop/s3"]),
+        ("/fd12::1", &["shop/s4"]),
+        ("/11.0.0.1", &["shop/s5"]),
+        ("/2001:db8::1", &[]),
+        ("other/10.9.0.1", &[]),
+    ] {
+        let mut client = on_demand(&[], "", &world);
+        client.settle(&world);
+        client.ask(&[name], &world).unwrap();
+        assert_eq!(names(&client.settle(&world)[0]).0, expected, "{name}");
+    }
+}
+
 #[test]
 fn a_type_that_nobody_has_is_not_answered() {
     let world = World::new(&shop());
