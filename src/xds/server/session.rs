@@ -16,7 +16,7 @@ pub struct Limits {
     pub names: usize,
     /// Their bytes together.
     pub name_bytes: usize,
-    /// Bytes of a response; a resource that is larger goes alone.
+    /// Bytes of a response; a resource that is larger goes alone, and the first policies are not divided.
     pub response: usize,
 }
 
@@ -54,6 +54,9 @@ pub enum Refusal {
 }
 
 const WILDCARD: &str = "*";
+/// Bytes of the first response of policies, 128 MiB: all of them. A client is ready at the first response of each type,
+/// and with a part of its policies it would let in whom the rest denies. Clients take 200 MiB.
+const WHOLE: usize = 128 << 20;
 /// What one request may be looked up and lead to, in names and resources together: eight times the names that may be
 /// subscribed to. More than any mesh of that size has, and at most a second or two.
 const WORK: usize = 8;
@@ -289,10 +292,12 @@ impl Session {
         let subscription = self.subscriptions[kind as usize].as_mut()?;
         let slot = if answer { &mut subscription.answer } else { &mut subscription.push };
         let batch = slot.as_mut()?;
-        let (entries, removed) = batch.take(limits.response);
+        let whole = kind == Type::Authorization && !subscription.begun;
+        let (entries, removed) = batch.take(if whole { WHOLE } else { limits.response });
         let asked = Arc::clone(&batch.asked);
         if batch.is_empty() {
             *slot = None;
+            subscription.begun = true;
         }
         self.responses += 1;
         let nonce = format!("{}.{}", now.number(), self.responses);

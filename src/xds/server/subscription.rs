@@ -18,6 +18,8 @@ pub(super) struct Subscription {
     pub(super) nonce: String,
     /// That response has not been answered.
     pub(super) unanswered: bool,
+    /// What the first request led to has been sent.
+    pub(super) begun: bool,
     /// What was asked for by name: sent at once.
     pub(super) answer: Option<Batch>,
     /// What has changed: sent when nothing is unanswered.
@@ -53,7 +55,7 @@ pub(super) struct Batch {
 
 impl Subscription {
     pub(super) fn new(wants: Wants, seen: u64) -> Self {
-        Self { wants, seen, nonce: String::new(), unanswered: false, answer: None, push: None }
+        Self { wants, seen, nonce: String::new(), unanswered: false, begun: false, answer: None, push: None }
     }
 }
 

@@ -207,6 +207,25 @@ fn a_large_mesh_comes_in_pieces_and_policies_after_all_of_them() {
     assert_eq!(names(&response).0, ["shop/p1"]);
 }
 
+/// A client is ready at the first of them.
+#[test]
+fn the_first_policies_come_in_one_piece() {
+    let many = |dry: bool| Resources { policies: (0..200).map(|n| policy(n, dry)).collect(), ..Resources::default() };
+    let mut world = World::new(&many(false));
+    let limits = Limits { response: 500, ..LIMITS };
+    let mut client = Client::new(Type::Authorization, "", None, limits);
+    client.reconnect(&world, limits);
+    let first = client.settle(&world);
+    assert_eq!((first.len(), first[0].resources.len()), (1, 200));
+    world.set(&many(true));
+    assert!(client.settle(&world).len() > 10, "later ones in pieces");
+    // A client that comes back is ready already, or begins with a state of its own: all at once again.
+    world.set(&many(false));
+    client.reconnect(&world, limits);
+    assert_eq!(client.settle(&world).len(), 1);
+    assert_eq!(client.held, world.all(Type::Authorization));
+}
+
 #[test]
 fn a_resource_larger_than_a_response_goes_alone() {
     let world = World::new(&shop());
