@@ -7,10 +7,12 @@
 //! in header bytes and in age. Nothing is read of a request's body before its token was found good.
 
 mod caller;
+mod metered;
 mod router;
 mod serve;
 
 pub use caller::{Authenticate, Caller, Unauthenticated, Who};
+pub use metered::{Largest, Metered, Progress};
 pub use router::{Answering, Body, Closing, Router, Service};
 pub use serve::{Config, Server};
 

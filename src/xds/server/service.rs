@@ -9,19 +9,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Status, Streaming};
-use tonic_prost::ProstDecoder;
 
 use super::clients::{ClientReport, Clients};
+use super::incoming::Bounded;
 use super::publish::Store;
 use super::session::Limits;
 use super::stream::{self, Client};
-use crate::grpc::server::{Answering, Body, Caller, Closing, Service};
+use crate::grpc::server::{Answering, Body, Caller, Closing, Largest, Metered, Service};
 use crate::proto::discovery::DeltaDiscoveryRequest;
 use crate::runtime::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 
-/// The largest request, 32 MiB: the names and versions of some 250,000 resources that a client says it has.
-const LARGEST_REQUEST: usize = 32 << 20;
+/// The largest requests. The first one of a stream, 32 MiB: the names and versions of some 250,000 resources that a client
+/// says it has. Later ones, 4 MiB: what gRPC libraries take without being told.
+const LARGEST: Largest = Largest { first: 32 << 20, later: 4 << 20 };
 /// Streams of one caller: one, another while its process is replaced, and some that nobody has closed yet.
 const STREAMS_OF_ONE: usize = 8;
 /// First requests that are read at once: 32 × 32 MiB at the very most, and one caller has a quarter of it.
@@ -105,7 +106,8 @@ impl Service for Discovery {
         }
         let this = self.clone();
         Box::pin(async move {
-            Grpc::new(Marshalled).max_decoding_message_size(LARGEST_REQUEST).streaming(this, request).await
+            let request = Metered::wrap(request, LARGEST);
+            Grpc::new(Marshalled).max_decoding_message_size(LARGEST.first).streaming(this, request).await
         })
     }
 }
@@ -126,14 +128,14 @@ impl Codec for Marshalled {
     type Encode = Bytes;
     type Decode = DeltaDiscoveryRequest;
     type Encoder = Self;
-    type Decoder = ProstDecoder<DeltaDiscoveryRequest>;
+    type Decoder = Bounded;
 
     fn encoder(&mut self) -> Self {
         Self
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::default()
+        Bounded
     }
 }
 
