@@ -4,7 +4,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::server::{Grpc, StreamingService};
@@ -15,7 +15,7 @@ use super::incoming::Bounded;
 use super::publish::Store;
 use super::session::Limits;
 use super::stream::{self, Client};
-use crate::grpc::server::{Answering, Body, Caller, Closing, Largest, Metered, Service};
+use crate::grpc::server::{Answering, Body, Caller, Closing, Largest, Metered, Progress, Service};
 use crate::proto::discovery::DeltaDiscoveryRequest;
 use crate::runtime::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -25,7 +25,8 @@ use crate::telemetry::metrics::Metrics;
 const LARGEST: Largest = Largest { first: 32 << 20, later: 4 << 20 };
 /// Streams of one caller: one, another while its process is replaced, and some that nobody has closed yet.
 const STREAMS_OF_ONE: usize = 8;
-/// First requests that are read at once: 32 × 32 MiB at the very most, and one caller has a quarter of it.
+/// First requests that are read at once: 32 × 32 MiB at the very most, and one caller has a quarter of it. A place is
+/// taken when the request has begun to arrive.
 const FIRST_REQUESTS: usize = 32;
 /// Names that a client may subscribe to on demand; and some 2 MiB a response: half of what gRPC libraries take without
 /// being told, and a first sync of 100,000 workloads in some 20 steps.
@@ -71,6 +72,8 @@ impl Discovery {
         let caller =
             extensions.get::<Caller>().ok_or_else(|| Status::unauthenticated("authentication failed"))?.clone();
         let closing = extensions.get::<Closing>().map(|closing| closing.0.clone()).unwrap_or_default();
+        // There is one whenever the request came by `call`.
+        let progress = extensions.get::<Progress>().map_or_else(|| watch::channel(()).1, |progress| progress.0.clone());
         let place = self.clients.join(&caller).map_err(|full| {
             tracing::warn!(client = %caller.name, reason = %full, "xDS: a client was sent away");
             Status::resource_exhausted(full.to_string())
@@ -82,6 +85,7 @@ impl Discovery {
             limits: LIMITS,
             snapshots: self.store.reader(),
             first_requests: Arc::clone(&self.first_requests),
+            progress,
             metrics: self.metrics.clone(),
             closing,
         };

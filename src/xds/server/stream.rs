@@ -21,8 +21,12 @@ use crate::grpc::server::Caller;
 use crate::proto::discovery::DeltaDiscoveryRequest;
 use crate::telemetry::metrics::{Metrics, table};
 
-/// The first request, 10 s: a client has it ready when it connects.
+/// The first request, 10 s to its beginning and from piece to piece: a client has it ready when it connects. 60 s in all,
+/// which 3 MiB need over a line of half a megabit.
 const FIRST: Duration = Duration::from_secs(10);
+const WHOLE_FIRST: Duration = Duration::from_secs(60);
+/// Waiting for room to read it, 60 s: who was there before has that long.
+const ROOM: Duration = Duration::from_secs(60);
 /// An answer to a response, 60 s: applying 2 MiB takes milliseconds, and a node that is frozen for longer is better
 /// told everything again.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -37,6 +41,8 @@ pub(super) struct Client {
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Room for first requests, which are the large ones.
     pub(super) first_requests: Arc<Semaphore>,
+    /// Changes when more of a request is there.
+    pub(super) progress: watch::Receiver<()>,
     pub(super) metrics: Metrics,
     /// Cancelled when the connection should be made anew.
     pub(super) closing: CancellationToken,
@@ -68,27 +74,28 @@ pub(super) async fn serve(client: Client, requests: Requests, responses: Respons
 }
 
 async fn run(client: Client, mut requests: Requests, responses: &Responses) -> End {
-    let Client { caller, place, limits, mut snapshots, first_requests, metrics, closing } = client;
+    let Client { caller, place, limits, mut snapshots, first_requests, progress, metrics, closing } = client;
     let node = caller.on_node().cloned().unwrap_or_default();
     let mut session = Session::new(limits, Arc::clone(&node));
     let withdrawn = caller.withdrawn.clone();
     let ledger = Ledger { caller, place, metrics };
 
-    // 32 MiB of names at most, times the room there is: the bound of what clients that come back together may cost.
-    let first = async {
-        let _room = first_requests.acquire().await;
-        let request = requests.next().await?;
-        Some(request.and_then(|request| {
-            same_node(&request, &node)?;
-            let now = Arc::clone(&snapshots.borrow_and_update());
-            session.request(request, &now).map(|heard| ledger.heard(&heard)).map_err(refused)
-        }))
+    let first = tokio::select! {
+        first = first(&mut requests, progress, &first_requests) => first,
+        () = withdrawn.cancelled() => return Some(no_token()),
     };
-    match timeout(FIRST, first).await {
-        Err(_) => return Some(Status::deadline_exceeded("no request within 10 s")),
+    let request = match first {
+        Ok(Some(request)) => request,
         Ok(None) => return None,
-        Ok(Some(Err(status))) => return Some(status),
-        Ok(Some(Ok(()))) => {}
+        Err(status) => return Some(status),
+    };
+    let heard = same_node(&request, &node).and_then(|()| {
+        let now = Arc::clone(&snapshots.borrow_and_update());
+        session.request(request, &now).map_err(refused)
+    });
+    match heard {
+        Ok(heard) => ledger.heard(&heard),
+        Err(status) => return Some(status),
     }
 
     let mut answer_by = Instant::now() + ANSWER;
@@ -128,9 +135,46 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
             }
             // What was sent is not waited for: the client says what it has when it comes back.
             () = closing.cancelled() => return None,
-            () = withdrawn.cancelled() => return Some(Status::unauthenticated("the token was withdrawn")),
+            () = withdrawn.cancelled() => return Some(no_token()),
         }
     }
+}
+
+/// Reads the first request. Its room is 32 MiB of names at most, times the places there are: the bound of what clients
+/// that come back together may cost. A client that says nothing takes none; what is there at once needs none.
+async fn first(
+    requests: &mut Requests,
+    mut progress: watch::Receiver<()>,
+    room: &Semaphore,
+) -> Result<Option<DeltaDiscoveryRequest>, Status> {
+    let late = || Status::deadline_exceeded("no request within 10 s, or no more of it");
+    let begun = async {
+        tokio::select! {
+            biased;
+            request = requests.next() => Some(request),
+            Ok(()) = progress.changed() => None,
+        }
+    };
+    if let Some(request) = timeout(FIRST, begun).await.map_err(|_| late())? {
+        return request.transpose();
+    }
+    let no_room =
+        |_| Status::resource_exhausted("no room for a first request within 60 s: too many clients have begun theirs");
+    let _room = timeout(ROOM, room.acquire()).await.map_err(no_room)?;
+    let mut quiet = Instant::now() + FIRST;
+    let until = Instant::now() + WHOLE_FIRST;
+    loop {
+        tokio::select! {
+            biased;
+            request = requests.next() => return request.transpose(),
+            Ok(()) = progress.changed() => quiet = Instant::now() + FIRST,
+            () = sleep_until(quiet.min(until)) => return Err(late()),
+        }
+    }
+}
+
+fn no_token() -> Status {
+    Status::unauthenticated("the token was withdrawn")
 }
 
 /// A client that says it is another node than its token does has the wrong one of the two.

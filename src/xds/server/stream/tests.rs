@@ -19,6 +19,9 @@ struct Peer {
     closing: CancellationToken,
     caller: Caller,
     metrics: Metrics,
+    first_requests: Arc<Semaphore>,
+    /// Something of a request has come.
+    progress: watch::Sender<()>,
 }
 
 fn peer(store: Store) -> (Peer, impl Future<Output = ()>) {
@@ -26,17 +29,20 @@ fn peer(store: Store) -> (Peer, impl Future<Output = ()>) {
     let (outgoing, responses) = mpsc::channel(1);
     let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
     let (caller, closing) = (Caller::node("a"), CancellationToken::new());
+    let (progress, progresses) = watch::channel(());
+    let first_requests = Arc::new(Semaphore::new(1));
     let client = Client {
         place: Clients::new(10, 10).join(&caller).unwrap(),
         caller: caller.clone(),
         limits: Limits { names: 10, name_bytes: 1000, response: 2 << 20 },
         snapshots: store.reader(),
-        first_requests: Arc::new(Semaphore::new(1)),
+        first_requests: Arc::clone(&first_requests),
+        progress: progresses,
         metrics: metrics.clone(),
         closing: closing.clone(),
     };
     let served = serve(client, Box::pin(ReceiverStream::new(incoming)), outgoing);
-    (Peer { store, requests, responses, closing, caller, metrics }, served)
+    (Peer { store, requests, responses, closing, caller, metrics, first_requests, progress }, served)
 }
 
 fn resources(count: u8) -> Resources {
@@ -210,4 +216,69 @@ async fn what_is_put_is_published_when_it_is_quiet() {
         stop.cancel();
     };
     tokio::join!(store.clone().follow(inbox.clone(), stop.clone()), story);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_takes_no_room_and_a_slow_request_has_its_time() {
+    let (mut silent, served) = peer(Store::new(&resources(1)));
+    let room = Arc::clone(&silent.first_requests);
+    let story = async {
+        tokio::time::sleep(FIRST / 2).await;
+        assert_eq!(room.available_permits(), 1);
+        silent.end().await
+    };
+    assert_eq!(tokio::join!(served, story).1, Some(Code::DeadlineExceeded));
+
+    let (mut slow, served) = peer(Store::new(&resources(1)));
+    let story = async {
+        for _ in 0..6 {
+            slow.progress.send_replace(());
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            assert_eq!(slow.first_requests.available_permits(), 0);
+        }
+        slow.say(request(Type::Address)).await;
+        slow.hear().await;
+        assert_eq!(slow.first_requests.available_permits(), 1);
+        drop(slow.requests);
+    };
+    tokio::join!(served, story);
+
+    // A byte each 9 s holds it for a minute and no longer.
+    let (mut trickle, served) = peer(Store::new(&resources(1)));
+    let start = Instant::now();
+    let story = async {
+        let progress = async {
+            loop {
+                trickle.progress.send_replace(());
+                tokio::time::sleep(Duration::from_secs(9)).await;
+            }
+        };
+        tokio::select! {
+            () = progress => None,
+            end = trickle.responses.recv() => end,
+        }
+    };
+    let (_, end) = tokio::join!(served, story);
+    assert_eq!((end.unwrap().unwrap_err().code(), start.elapsed()), (Code::DeadlineExceeded, WHOLE_FIRST));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_room_is_told_so_and_who_finds_it_late_is_served() {
+    for (held, expected) in [(ROOM - Duration::from_secs(2), None), (ROOM * 2, Some(Code::ResourceExhausted))] {
+        let (mut peer, served) = peer(Store::new(&resources(1)));
+        let others = Arc::clone(&peer.first_requests).acquire_owned().await.unwrap();
+        let story = async {
+            peer.progress.send_replace(());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            peer.say(request(Type::Address)).await;
+            let release = async {
+                tokio::time::sleep(held).await;
+                drop(others);
+            };
+            let (_, answer) = tokio::join!(release, peer.responses.recv());
+            drop(peer.requests);
+            answer.unwrap().err().map(|status| status.code())
+        };
+        assert_eq!(tokio::join!(served, story).1, expected);
+    }
 }
