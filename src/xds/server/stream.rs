@@ -109,7 +109,13 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
             };
             let bytes = response.encode();
             ledger.sent(&response, bytes.len());
-            match timeout(WRITE, responses.send(Ok(bytes))).await {
+            let sent = tokio::select! {
+                biased;
+                // Also in the middle of a long answer, and while nobody reads it.
+                () = withdrawn.cancelled() => return Some(no_token()),
+                sent = timeout(WRITE, responses.send(Ok(bytes))) => sent,
+            };
+            match sent {
                 Err(_) => return Some(Status::deadline_exceeded("a response was not read within 60 s")),
                 // The client has gone.
                 Ok(Err(_)) => return None,

@@ -146,6 +146,24 @@ async fn age_and_a_withdrawn_token_end_the_stream() {
     assert_eq!(tokio::join!(served, story).1, Some(Code::Unauthenticated));
 }
 
+/// An answer of several responses that its client does not read.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_token_ends_a_stream_in_the_middle_of_an_answer() {
+    let (peer, served) = peer(Store::new(&resources(1)));
+    let start = Instant::now();
+    let story = async {
+        for kind in ["a", "b", "c"] {
+            let mut request = request(Type::Address);
+            request.resource_names_subscribe = vec![kind.to_owned()];
+            peer.say(request).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        peer.caller.withdrawn.cancel();
+    };
+    tokio::join!(served, story);
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_nodes_name_and_too_many_names_are_refused() {
     let named = |name: &str| {
