@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::super::authority::{Authority, Signed};
 use super::super::error::CaError;
+use super::calls::Calls;
 use super::denied::Denied;
 use super::grant::{self, Placement};
 use super::rates::Rates;
@@ -26,6 +27,9 @@ use crate::tls::{encode_certificates, pem_certificate_request};
 /// The largest request, 64 KiB: a certificate request of RSA-4096 is 2 KiB of text.
 const LARGEST_REQUEST: usize = 64 << 10;
 
+/// What a request may take, 10 s, from its first byte to its answer: it is 2 KiB, and signed in milliseconds.
+const WITHIN: Duration = Duration::from_secs(10);
+
 /// The service. Clones are the same.
 #[derive(Clone)]
 pub struct Certificates(Arc<Shared>);
@@ -34,6 +38,7 @@ struct Shared {
     authority: watch::Receiver<Authority>,
     placement: watch::Receiver<Arc<Placement>>,
     default_ttl: Duration,
+    calls: Calls,
     rates: Mutex<Rates>,
     denials: Mutex<Seldom>,
     metrics: Metrics,
@@ -54,6 +59,7 @@ impl Certificates {
             authority,
             placement,
             default_ttl,
+            calls: Calls::default(),
             rates: Mutex::default(),
             denials: Mutex::default(),
             metrics,
@@ -124,9 +130,17 @@ impl Service for Certificates {
         if method != "CreateCertificate" {
             return Box::pin(ready(Status::unimplemented("only CreateCertificate is served").into_http()));
         }
+        let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
+        let Some(call) = caller.and_then(|caller| self.0.calls.begin(&caller)) else {
+            // Without a caller there would be no certificate either.
+            return Box::pin(ready(Status::resource_exhausted("too many requests at once").into_http()));
+        };
         let this = self.clone();
         Box::pin(async move {
-            Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST_REQUEST).unary(this, request).await
+            let _call = call;
+            let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST_REQUEST);
+            let answer = timeout(WITHIN, grpc.unary(this, request)).await;
+            answer.unwrap_or_else(|_| Status::deadline_exceeded("no whole request within 10 s").into_http())
         })
     }
 }

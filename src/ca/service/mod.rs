@@ -7,6 +7,7 @@
 //! each certificate between it and the roots, and last one text with every root, the ones that are on their way in or out
 //! among them.
 
+mod calls;
 mod create;
 mod denied;
 mod grant;

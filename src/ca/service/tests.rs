@@ -141,3 +141,44 @@ fn a_pod_that_moves_takes_its_identity_along() {
     assert!(before.runs("a", &identity("cart")) && !before.runs("b", &identity("cart")));
     assert!(!after.runs("a", &identity("cart")) && after.runs("b", &identity("cart")));
 }
+
+/// A body of which nothing ever comes.
+#[derive(Default)]
+struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = bytes::Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<bytes::Bytes>, tonic::Status>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_come_is_not_waited_for() {
+    use crate::grpc::server::{Body, Service as _};
+    use crate::telemetry::metrics::{self, Metrics};
+    let dir = tempfile::tempdir().unwrap();
+    let (_reloader, authority) = crate::ca::reload::Reloader::open(dir.path(), TD).unwrap();
+    let (_sender, places) = tokio::sync::watch::channel(Arc::new(placement()));
+    let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
+    let service = Certificates::new(authority, places, Duration::from_secs(60), metrics);
+    let request = || {
+        let mut request = http::Request::new(Body::new(Never));
+        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        request.extensions_mut().insert(Caller::node("a"));
+        request
+    };
+    let began = tokio::time::Instant::now();
+    let response = service.call("CreateCertificate", request()).await;
+    assert_eq!(response.headers()["grpc-status"], "4", "deadline exceeded");
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+    // One caller has 512 of them at a time.
+    let open: Vec<_> = (0..512).map(|_| service.call("CreateCertificate", request())).collect();
+    assert_eq!(service.call("CreateCertificate", request()).await.headers()["grpc-status"], "8");
+    drop(open);
+}
