@@ -10,6 +10,9 @@ use crate::identity::rotate::{Lifetime, rotate};
 use crate::telemetry::cause::chain;
 use crate::tls::{NamedAcceptor, random_unit};
 
+/// Between two certificates, however short their lives are.
+const APART: Duration = Duration::from_secs(1);
+
 /// Keeps the certificate fresh.
 pub(super) struct ServerCertificate {
     names: Vec<String>,
@@ -46,7 +49,7 @@ impl ServerCertificate {
         loop {
             let lifetime = *self.lifetime.borrow();
             let next = rotate(Some(lifetime), SystemTime::now(), failures, random_unit());
-            let wait = next.at.duration_since(SystemTime::now()).unwrap_or_default();
+            let wait = next.at.duration_since(SystemTime::now()).unwrap_or_default().max(APART);
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = self.authority.changed() => if changed.is_err() { return },
@@ -76,6 +79,25 @@ fn issue(
     now: SystemTime,
 ) -> anyhow::Result<(Lifetime, NamedAcceptor)> {
     let issued = signer.issue_server(names, ttl, now)?;
-    let lifetime = Lifetime { not_before: issued.not_before, not_after: issued.not_after };
+    // It is backdated by two minutes for peers whose clocks are behind, which is no part of the life that it has here.
+    let lifetime = Lifetime { not_before: issued.not_before.max(now), not_after: issued.not_after };
     Ok((lifetime, NamedAcceptor::new(&issued)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::reload::Reloader;
+
+    #[test]
+    fn half_of_a_short_life_is_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_reloader, authority) = Reloader::open(dir.path(), "cluster.local").unwrap();
+        let (now, ttl) = (SystemTime::now(), Duration::from_secs(20));
+        let (certificate, _acceptor) =
+            ServerCertificate::issue(vec!["control.example".to_owned()], ttl, authority, now).unwrap();
+        let lifetime = *certificate.reader().borrow();
+        let ahead = rotate(Some(lifetime), now, 0, 0.5).at.duration_since(now).unwrap();
+        assert!(ahead > Duration::from_secs(8) && ahead < Duration::from_secs(11), "{ahead:?}");
+    }
 }
