@@ -15,7 +15,7 @@ use super::revoked::CRL;
 use super::store::{FILES, Root};
 use crate::model::spiffe::Identity;
 use crate::sys::stamp::Stamp;
-use crate::tls::{Credentials, Issued};
+use crate::tls::{Credentials, Issued, describe};
 
 /// Looks at the directory.
 #[derive(Debug)]
@@ -80,15 +80,17 @@ impl Reloader {
     fn load(&self, now: SystemTime) -> Result<bool, CaError> {
         let next = Root::load(&self.dir, &self.trust_domain, now)?;
         let before = self.current.borrow().clone();
-        let (old, new) = (before.roots(), next.roots());
+        let is_alive = |root: &&Vec<u8>| describe(root).is_some_and(|root| root.not_after > now);
+        let old: Vec<_> = before.roots().iter().filter(is_alive).cloned().collect();
+        let new = next.roots();
         let holds = |outer: &[Vec<u8>], inner: &[Vec<u8>]| inner.iter().all(|root| outer.contains(root));
-        // An expired root is left out of both, so it is nobody's loss.
-        if !holds(new, old) && !holds(old, new) {
+        // One that has expired, before it was loaded or since, is nobody's loss.
+        if !holds(new, &old) && !holds(&old, new) {
             return Err(CaError::RootsReplaced { path: self.dir.join(FILES[0]) });
         }
         let probe = Identity::new(Arc::clone(&self.trust_domain), "culvert", "probe");
         let leaf = next.issue(&probe, super::DEFAULT_TTL, now)?;
-        let foreign = Credentials::build(&Issued { roots: old.to_vec(), ..leaf }, &probe, now).is_err();
+        let foreign = Credentials::build(&Issued { roots: old, ..leaf }, &probe, now).is_err();
         self.current.send_replace(next);
         Ok(foreign)
     }

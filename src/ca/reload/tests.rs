@@ -93,6 +93,28 @@ fn another_ca_altogether_is_refused_and_a_signer_that_comes_with_its_root_is_war
     assert_eq!(current.borrow().roots().len(), 2);
 }
 
+/// What was right when it was written need not wait for a root that nobody believes any more.
+#[test]
+fn a_root_that_has_expired_since_is_nobodys_loss() {
+    let (dir, next) = (directory(), directory());
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let short = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let own = text(&dir, "root-cert.pem");
+    put(&dir, "root-cert.pem", &(own.clone() + &short));
+    let (mut reloader, current) = Reloader::open(dir.path(), "cluster.local").unwrap();
+    assert_eq!(current.borrow().roots().len(), 2);
+    put(&dir, "root-cert.pem", &(own + &text(&next, "root-cert.pem")));
+    let Look::Refused(CaError::RootsReplaced { .. }) = looks(&mut reloader) else { panic!("it was taken") };
+    // An hour later.
+    let later = SystemTime::now() + std::time::Duration::from_secs(7200);
+    put(&dir, "root-cert.pem", &text(&dir, "root-cert.pem"));
+    assert!(matches!(reloader.look(later), Look::Same));
+    assert!(matches!(reloader.look(later), Look::Taken { foreign: false }));
+    assert_eq!(current.borrow().roots().len(), 2);
+}
+
 #[test]
 fn a_signer_that_its_own_list_revokes_does_not_sign() {
     // A root that signs lists, with an intermediate that signs leaves.
