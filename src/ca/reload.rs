@@ -24,6 +24,8 @@ pub struct Reloader {
     trust_domain: Arc<str>,
     loaded: Stamps,
     seen: Stamps,
+    /// What was loaded last is not valid yet: the time changes that, and not the files.
+    early: bool,
     current: watch::Sender<Authority>,
 }
 
@@ -54,8 +56,14 @@ impl Reloader {
         let stamps = stamps(dir);
         let authority = Root::load(dir, trust_domain, SystemTime::now())?;
         let (current, reader) = watch::channel(authority);
-        let this =
-            Self { dir: dir.to_owned(), trust_domain: trust_domain.into(), loaded: stamps, seen: stamps, current };
+        let this = Self {
+            dir: dir.to_owned(),
+            trust_domain: trust_domain.into(),
+            loaded: stamps,
+            seen: stamps,
+            early: false,
+            current,
+        };
         Ok((this, reader))
     }
 
@@ -63,7 +71,8 @@ impl Reloader {
     /// second or two, on a thread that may wait for a disk.
     pub fn look(&mut self, now: SystemTime) -> Look {
         let stamps = stamps(&self.dir);
-        if stamps == self.loaded {
+        let known = stamps == self.loaded;
+        if known && !self.early {
             self.seen = stamps;
             return Look::Same;
         }
@@ -71,8 +80,11 @@ impl Reloader {
             return Look::Same;
         }
         self.loaded = stamps;
-        match self.load(now) {
+        let loaded = self.load(now);
+        self.early = matches!(loaded, Err(CaError::NotYetValid { .. }));
+        match loaded {
             Ok(foreign) => Look::Taken { foreign },
+            Err(CaError::NotYetValid { .. }) if known => Look::Same,
             Err(error) => Look::Refused(error),
         }
     }

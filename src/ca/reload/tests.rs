@@ -93,6 +93,31 @@ fn another_ca_altogether_is_refused_and_a_signer_that_comes_with_its_root_is_war
     assert_eq!(current.borrow().roots().len(), 2);
 }
 
+/// A clock that is behind, or a signer that was put there ahead of its time.
+#[test]
+fn a_signer_that_is_not_valid_yet_is_taken_when_it_is() {
+    let (dir, next) = (directory(), tempfile::tempdir().unwrap());
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, "later");
+    params.not_before = time::OffsetDateTime::now_utc() + time::Duration::hours(1);
+    let key = KeyPair::generate().unwrap();
+    let later = params.self_signed(&key).unwrap().pem();
+    put(&next, "ca-key.pem", &key.serialize_pem());
+    let (mut reloader, current) = Reloader::open(dir.path(), "cluster.local").unwrap();
+    let own = text(&dir, "root-cert.pem");
+    put(&dir, "root-cert.pem", &(own + &later));
+    put(&dir, "ca-cert.pem", &later);
+    put(&dir, "cert-chain.pem", &later);
+    put(&dir, "ca-key.pem", &text(&next, "ca-key.pem"));
+    let Look::Refused(CaError::NotYetValid { .. }) = looks(&mut reloader) else { panic!("it is early") };
+    let then = SystemTime::now() + std::time::Duration::from_secs(3700);
+    assert!(matches!(reloader.look(then), Look::Taken { .. }), "and no file has changed");
+    assert!(matches!(reloader.look(then), Look::Same));
+    assert_eq!(current.borrow().roots().len(), 2);
+}
+
 /// What was right when it was written need not wait for a root that nobody believes any more.
 #[test]
 fn a_root_that_has_expired_since_is_nobodys_loss() {
