@@ -39,7 +39,7 @@ pub enum TokensError {
     Size { path: PathBuf },
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file. There may be nobody in it: the last token can be withdrawn, too.
 pub(super) fn read(path: &Path) -> Result<HashMap<Digest, Who>, TokensError> {
     let failed = |source| TokensError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -51,9 +51,6 @@ pub(super) fn read(path: &Path) -> Result<HashMap<Digest, Who>, TokensError> {
     }
     let Parsed { callers, plain } =
         parse(&text).map_err(|(line, reason)| TokensError::Line { path: path.to_owned(), line, reason })?;
-    if callers.is_empty() {
-        return Err(TokensError::Empty { path: path.to_owned() });
-    }
     if plain && mode & 0o077 != 0 {
         return Err(TokensError::Mode { path: path.to_owned(), mode });
     }

@@ -117,6 +117,12 @@ fn a_change_counts_when_it_is_whole_and_quiet() {
     file.look();
     file.look();
     assert!(a.withdrawn.is_cancelled() && who(&tokens, A) == node("other"));
+    // And the last one can be taken from whoever has it.
+    let other = tokens.authenticate(A).unwrap();
+    write(&path, "# nobody\n", 0o600);
+    file.look();
+    assert!(matches!(file.look(), Look::Taken { callers: 0 }));
+    assert!(other.withdrawn.is_cancelled() && who(&tokens, A).is_none());
 }
 
 proptest::proptest! {

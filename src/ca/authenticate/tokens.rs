@@ -68,7 +68,12 @@ impl TokenFile {
     pub fn open(path: &Path) -> Result<(Self, Tokens), TokensError> {
         let stamp = Stamp::of(path);
         let tokens = Tokens(Arc::new(ArcSwap::from_pointee(HashMap::new())));
-        tokens.replace(file::read(path)?);
+        let callers = file::read(path)?;
+        if callers.is_empty() {
+            // At the start it is a mistake; later it is what somebody means who takes out the last one.
+            return Err(TokensError::Empty { path: path.to_owned() });
+        }
+        tokens.replace(callers);
         Ok((Self { path: path.to_owned(), loaded: stamp, seen: stamp, tokens: tokens.clone() }, tokens))
     }
 

@@ -36,6 +36,10 @@ impl Files {
         let count = |result| self.signer.metrics.counter(table::CA_RELOADS, ["tokens", result]).increment();
         match self.tokens.look() {
             Look::Same => {}
+            Look::Taken { callers: 0 } => {
+                count("taken");
+                tracing::warn!("the file of tokens has none any more: every caller is refused, and all streams end");
+            }
             Look::Taken { callers } => {
                 count("taken");
                 tracing::info!(callers, "the tokens have changed");
