@@ -128,8 +128,8 @@ impl Shared {
         drop(prepare_accepted(&stream));
         let acceptor = self.acceptor.borrow().clone();
         let handshake = async {
-            // How it ends is the handshake's to tell.
-            drop(stream.readable().await);
+            // Not `readable`, which may say so of a socket that has nothing. How it ends is the handshake's to tell.
+            drop(stream.peek(&mut [0]).await);
             let turn = self.handshakes.acquire().await;
             let mut accepting = pin!(acceptor.accept(stream));
             if let Ok(accepted) = timeout(TURN, &mut accepting).await {
