@@ -33,7 +33,6 @@ use super::settings::CLIENT_STREAMS;
 use super::tunnel::TunnelStream;
 use super::window::Budget;
 use crate::model::spiffe::Identity;
-use crate::runtime::turns::Turn;
 
 /// Opens connections for a pool.
 pub trait Dial: Send + Sync + 'static {
@@ -73,7 +72,6 @@ pub struct PoolTask<D: Dial> {
     dialler: Arc<D>,
     orders: mpsc::UnboundedReceiver<Arc<Key>>,
     shared: Arc<Shared<D::Error>>,
-    turn: Turn,
 }
 
 struct Shared<E: Error + 'static> {
@@ -126,8 +124,7 @@ impl<E: Error + Send + Sync + 'static> Pool<E> {
         };
         let books = Mutex::new(Books::new(limits));
         let shared = Arc::new(Shared { books, config, orders: sender, idle: tokio::sync::Notify::new() });
-        let (shared_too, turn) = (Arc::clone(&shared), Turn::default());
-        let task = PoolTask { budget, dialler: Arc::new(dialler), orders, shared: shared_too, turn };
+        let task = PoolTask { budget, dialler: Arc::new(dialler), orders, shared: Arc::clone(&shared) };
         (Self { shared }, task)
     }
 
@@ -257,11 +254,6 @@ enum Done<S, E: Error + 'static> {
 }
 
 impl<D: Dial> PoolTask<D> {
-    /// Connections are dialled and driven in this owner's turns.
-    pub fn in_turn(self, turn: &Turn) -> Self {
-        Self { turn: turn.clone(), ..self }
-    }
-
     /// Dials and drives until `shutdown`; then waiters get [`PoolError::Closed`] and every connection ends abruptly.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut tasks: JoinSet<Done<D::Stream, D::Error>> = JoinSet::new();
@@ -273,7 +265,7 @@ impl<D: Dial> PoolTask<D> {
                 () = shutdown.cancelled() => break,
                 Some(key) = self.orders.recv() => {
                     let dial = dial(Arc::clone(&self.dialler), Arc::clone(&key), self.budget.clone(), self.shared.config.dial);
-                    dials.insert(tasks.spawn(self.turn.taken(dial)).id(), key);
+                    dials.insert(tasks.spawn(dial).id(), key);
                 }
                 Some(done) = tasks.join_next_with_id() => match done {
                     Ok((id, Done::Dialled(key, result))) => {
@@ -327,7 +319,7 @@ impl<D: Dial> PoolTask<D> {
                     self.shared.lock().dialled(key, tunnel, Instant::now(), self.shared.config.idle);
                 let driven = Arc::clone(key);
                 let shared = Arc::clone(&self.shared);
-                tasks.spawn(self.turn.taken(async move {
+                tasks.spawn(async move {
                     let (served, books) = (Arc::clone(&driven), Arc::clone(&shared));
                     let on_limit = move || {
                         let handed = books.lock().serve(&served, connection);
@@ -355,7 +347,7 @@ impl<D: Dial> PoolTask<D> {
                     }
                     let unsettled = error.filter(|error| matches!(error, ConnectionError::Idle { .. }));
                     Done::Ended(connection, driven, unsettled)
-                }));
+                });
                 self.shared.hand(key, handed);
             }
             Err(error) => {

@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::pod::PodProxy;
-use crate::runtime::turns;
 use crate::sys::socket;
 use crate::telemetry::metrics::Reporter;
 
@@ -52,8 +51,6 @@ pub(super) async fn accept(
             Ok((stream, client)) => {
                 warned = false;
                 take(&pod, reporter, stream, client, handle);
-                drop(pod);
-                turns::rest().await;
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {

@@ -111,7 +111,7 @@ impl PodProxy {
         }
         let proxy = Arc::new(Self {
             identity: certificate.identity().clone(),
-            tunnels: outbound::Tunnels::new(shared, &dialler, &certificate, tasks.turn()),
+            tunnels: outbound::Tunnels::new(shared, &dialler, &certificate),
             outliers: Mutex::default(),
             dialler,
             opened: Arc::default(),
@@ -136,7 +136,7 @@ impl PodProxy {
         for (listener, reporter, handle) in served {
             let span = Span { begin: listeners.begin.clone(), stop: proxy.accepting.clone() };
             let accept = accept(Arc::downgrade(&proxy), reporter, listener, span, handle);
-            drop(proxy.listening.spawn_on(proxy.tasks.turn().taken(accept), &shared.data));
+            drop(proxy.listening.spawn_on(accept, &shared.data));
         }
         if let Some(demand) = &shared.demand {
             own::ask(shared, demand, &proxy);

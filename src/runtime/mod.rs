@@ -1,6 +1,6 @@
 //! Where work runs: thread pools, tasks and their owners, shutdown, signals, readiness.
 //!
-//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life; how often and when again (`rate`, `retry`); whose turn it is (`turns`).
+//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life; how often and when again (`rate`, `retry`).
 //! Never: a socket, a setting, a word about pods. A part is given a [`shutdown::Shutdown`] or a
 //! [`tasks::Tasks`] and never makes one.
 //!
@@ -18,7 +18,6 @@ pub mod shutdown;
 pub mod signal;
 pub mod supervise;
 pub mod tasks;
-pub mod turns;
 
 pub use busy::Pulse;
 pub use panics::{Panic, Panics};

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Panics;
-use super::turns::Turn;
 
 /// A bounded set of tasks with one life. Clones are the same set.
 #[derive(Clone, Debug)]
@@ -24,7 +23,6 @@ struct Shared {
     limit: usize,
     live: AtomicUsize,
     panics: Panics,
-    turn: Turn,
     pool: Handle,
     tracker: TaskTracker,
     drain: CancellationToken,
@@ -69,7 +67,6 @@ impl Tasks {
             limit,
             live: AtomicUsize::new(0),
             panics,
-            turn: Turn::new(pool.clone()),
             pool,
             tracker: TaskTracker::new(),
             drain: drain.child_token(),
@@ -90,13 +87,8 @@ impl Tasks {
                 result = shared.panics.caught(&shared.name, work) => drop(result),
             }
         };
-        drop(self.shared.tracker.spawn_on(self.shared.turn.taken(task), &self.shared.pool));
+        drop(self.shared.tracker.spawn_on(task, &self.shared.pool));
         Ok(())
-    }
-
-    /// The owner's part in the pool, for what it has running beside this set.
-    pub fn turn(&self) -> &Turn {
-        &self.shared.turn
     }
 
     /// A place for what another set runs on this one's account. No drain waits for it.

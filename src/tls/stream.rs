@@ -3,13 +3,12 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::trust::Proof;
 use crate::model::spiffe::Identity;
-use crate::runtime::turns;
 
 /// A verified connection. Only a handshake of this folder makes one.
 #[derive(Debug)]
@@ -52,15 +51,12 @@ impl<S> TlsStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // Frames may be there for as long as anybody reads.
-        ready!(turns::poll_rest(cx));
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(turns::poll_rest(cx));
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -69,7 +65,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(turns::poll_rest(cx));
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 

@@ -15,7 +15,6 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use super::{Broken, Meter, Side};
-use crate::runtime::turns;
 use crate::sys::socket::reset_on_close;
 use crate::sys::splice::{Pipe, PipePool};
 
@@ -96,7 +95,6 @@ async fn flow(source: &TcpStream, sink: &TcpStream, pipes: &PipePool, count: imp
     loop {
         // A source that never runs dry must not keep the others, and the end from outside, waiting.
         tokio::task::consume_budget().await;
-        turns::rest().await;
         source.readable().await.map_err(FlowError::Reading)?;
         // A burst after a burst of bulk is most likely bulk again: nothing of it needs to pass through here.
         let mut burst = if streaming { Burst::Bulk } else { small(source, sink, &count).await? };
@@ -173,7 +171,6 @@ async fn bulk(
     let mut total = 0;
     loop {
         tokio::task::consume_budget().await;
-        turns::rest().await;
         // Only an empty pipe is filled, so that "would block" can only mean an empty source.
         match source.try_io(Interest::READABLE, || pipe.fill(source)) {
             Ok(0) => return Ok((Burst::Ended, total)),

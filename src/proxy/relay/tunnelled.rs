@@ -18,7 +18,6 @@ use tokio::time::{Sleep, sleep};
 use super::joined::reset;
 use super::{Broken, Meter, Side};
 use crate::hbone::tunnel::{End, RecvHalf, ResetKind, SendHalf, TunnelStream};
-use crate::runtime::turns;
 use crate::sys::socket::reset_on_close;
 
 /// First read of a burst: a request or a small answer.
@@ -175,7 +174,6 @@ async fn to_tunnel(
     let mut want = MIN_READ;
     let mut buffer = BytesMut::new();
     loop {
-        turns::rest().await;
         // Nothing is held while nothing comes.
         if buffer.capacity() > 0 && !is_readable_now(socket) {
             buffer = BytesMut::new();
@@ -264,7 +262,6 @@ async fn write_all(
 ) -> Result<(), Stop> {
     let mut first = 0;
     while first < chunks.len() {
-        turns::rest().await;
         let written = match write_some(socket, &chunks[first..]) {
             Ok(written) => written,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

@@ -4,9 +4,10 @@
 use humantime::format_duration;
 use serde_json::{Map, Value, json};
 
-use crate::config::drop_in::{DropIn, Keepalive, OwnPod};
+use crate::config::drop_in::{DnsAddress, DropIn, Keepalive, OwnPod};
 use crate::config::node::NodeSettings;
 use crate::config::secret::Header;
+use crate::hbone::settings::Sizes;
 
 /// Bytes of settings in a line of the log, which cuts what is longer than 2 KiB.
 const LINE: usize = 1800;
@@ -39,7 +40,7 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
     let more = json!({
         "accessLogByLevel": access_log_by_level,
         "caHeaders": names(ca_headers),
-        "dnsAddress": dns_address.map(listening),
+        "dnsAddress": listening(dns_address),
         // It outweighs the setting of that name.
         "dnsCapture": dns_capture.unwrap_or(true),
         "http2": sizes(http2),
@@ -70,14 +71,14 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
     Some(all)
 }
 
-fn listening(at: DnsAddress) -> String {
+fn listening(at: &DnsAddress) -> String {
     match at {
         DnsAddress::Loopback(port) => format!("localhost:{port}"),
         DnsAddress::At(at) => at.to_string(),
     }
 }
 
-/// In bytes; null is ours.
+/// In bytes.
 fn sizes(of: &Sizes) -> Value {
     json!({ "streamWindow": of.stream_window, "connectionWindow": of.connection_window, "frame": of.frame })
 }
@@ -161,7 +162,7 @@ mod tests {
         assert_eq!((&all["keepalive"]["idle"], &all["keepalive"]["probes"]), (&"7s".into(), &9.into()));
         assert_eq!((&all["packetMark"], &all["portReuse"]), (&1337.into(), &true.into()));
         assert_eq!(all["proxyMetadata"], json!({"FLAVOUR": "blue"}));
-        assert_eq!((&all["ownPod"]["name"], &all["ownPod"]["address"]), (&"ztunnel-x".into(), &Value::Null));
+        assert_eq!((&all["ownPod"]["name"], &all["ownPod"]["addresses"]), (&"ztunnel-x".into(), &json!([])));
         assert_eq!((&all["xdsHeaders"], &all["dnsCapture"]), (&json!(["x-key"]), &true.into()));
         assert!(!all.to_string().contains("hidden"), "{all}");
     }
