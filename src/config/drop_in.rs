@@ -97,6 +97,9 @@ impl DropIn {
 // === impl DnsAddress ===
 
 impl DnsAddress {
+    /// What [`Self::parse`] takes, for a message.
+    pub const EXPECTED: &str = "an address with a port of its own: write 127.0.0.1:15053 or localhost:15053";
+
     /// `ADDRESS:PORT`, or `localhost:PORT` for both loopback addresses. Every address (`0.0.0.0`, `[::]`) is read as loopback: rules
     /// lead a pod's questions nowhere else, and nobody outside of the pod is answered. [`None`] for anything else, for port
     /// 0 and for a port that the mesh listens on in pods.

@@ -62,9 +62,9 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     }
     let meta = |name: &str| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let dns_address = meta("DNS_PROXY_ADDR").map(|text| {
-        let expected = "an address with a port of its own: write 127.0.0.1:15053 or localhost:15053";
-        let told = all.value("ISTIO_META_DNS_PROXY_ADDR").map(|_| "ISTIO_META_DNS_PROXY_ADDR");
-        DnsAddress::parse(text).ok_or_else(|| bad(told.unwrap_or("proxyMetadata: DNS_PROXY_ADDR"), text, expected))
+        let is_variable = all.value("ISTIO_META_DNS_PROXY_ADDR").is_some();
+        let place = if is_variable { "ISTIO_META_DNS_PROXY_ADDR" } else { "proxyMetadata: DNS_PROXY_ADDR" };
+        DnsAddress::parse(text).ok_or_else(|| bad(place, text, DnsAddress::EXPECTED))
     });
     let drop_in = DropIn {
         arguments,
@@ -371,10 +371,9 @@ impl Reading<'_> {
     fn metadata(&mut self, proxy_config: &ProxyConfig) -> BTreeMap<String, Value> {
         const META: &str = "ISTIO_META_";
         const JSON: &str = "ISTIO_METAJSON_";
-        let told = proxy_config.metadata.iter();
-        let mut all: BTreeMap<String, Value> = told
-            .map(|(name, value)| (name.strip_prefix(META).unwrap_or(name).to_owned(), value.clone().into()))
-            .collect();
+        let own = |name: &String| name.strip_prefix(META).unwrap_or(name).to_owned();
+        let told = proxy_config.metadata.iter().map(|(name, value)| (own(name), value.clone().into()));
+        let mut all: BTreeMap<String, Value> = told.collect();
         all.extend(self.all.prefixed(META).map(|(name, value)| (name.to_owned(), value.into())));
         for (name, text) in self.all.prefixed(JSON) {
             match serde_json::from_str(text) {
@@ -394,8 +393,10 @@ fn origin(variable: &str) -> Origin {
 }
 
 fn bad(variable: &str, text: &str, expected: &str) -> ZtunnelError {
-    let source = BadValue { text: text.to_owned(), expected: expected.to_owned() };
-    ZtunnelError::BadValue { origin: origin(variable), source }
+    ZtunnelError::BadValue {
+        origin: origin(variable),
+        source: BadValue { text: text.into(), expected: expected.into() },
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod feed;
 #[cfg(test)]
 mod kernel_tests;
 mod live;
+mod namespace;
 mod own_listener;
 mod pages;
 mod pairs;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::PlaneError;
 use super::enrolled::{Enrolled, older_connections, reset_connections};
+use super::namespace;
 use super::pairs::{Judged, Pairs, Place};
 use super::redirection::Redirection;
 use super::takeover::{Progress, Stand, Stands, Taker};
@@ -22,7 +23,7 @@ use crate::enroll::pairing::Pairing;
 use crate::identity::access::PodCert;
 use crate::identity::certs::Certs;
 use crate::mesh::{Held, View};
-use crate::model::pod::{Pod, PodNetns};
+use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::pod::PodProxy;
@@ -31,7 +32,7 @@ use crate::redirect::{
     CgroupMatch, Claim, Claims, Families, Plan, PlanInput, Refusal, Swept, Target, families, plan, sweep,
 };
 use crate::sys::handover::Handed;
-use crate::sys::netns::{Netns, NetnsError};
+use crate::sys::netns::Netns;
 use crate::telemetry::metrics::{Metrics, table};
 
 /// What enrolment is set to.
@@ -190,7 +191,7 @@ impl Plane {
 
     async fn serve(&self, pod: Arc<Pod>) -> Result<Enrolled, PlaneError> {
         let named = pod.netns.clone().ok_or(PlaneError::NoNetns)?;
-        let netns = Self::blocking(move || Ok(open(&named)?)).await?;
+        let netns = Self::blocking(move || Ok(namespace::open(&named)?)).await?;
         let claim = self.claims.claim(netns.id(), &pod.uid)?;
         let Admitted { pod, claim, trust_domain, proven_by } = self.admit(&pod, &netns, claim).await?;
         let captures_dns = pod.dns_capture.unwrap_or(self.config.dns_capture);
@@ -328,7 +329,7 @@ impl manager::Plane for Plane {
         let pairs = Arc::clone(&self.pairs);
         Self::blocking(move || {
             let netns = pod.proxy.netns();
-            let now = pod.proxy.pod().netns.as_ref().map_or_else(|| Ok(netns.clone()), open);
+            let now = pod.proxy.pod().netns.as_ref().map_or_else(|| Ok(netns.clone()), namespace::open);
             if now.as_ref().is_ok_and(|now| now.id() != netns.id()) {
                 return Ok(Verified::Replaced);
             }
@@ -384,7 +385,7 @@ impl manager::Plane for Plane {
         let (Some(named), true) = (pod.netns.clone(), self.redirection.is_own()) else { return Ok(false) };
         let claims = self.claims.clone();
         Self::blocking(move || {
-            let netns = open(&named)?;
+            let netns = namespace::open(&named)?;
             // A namespace that an enrolled pod has under another name is not ours to sweep.
             let _claim = claims.claim(netns.id(), &pod.uid)?;
             Ok(!Swept::is_empty(&sweep(&netns)?))
@@ -394,13 +395,5 @@ impl manager::Plane for Plane {
 
     async fn attention(&self) -> Vec<Arc<str>> {
         self.pairs.attention().await
-    }
-}
-
-/// The namespace as it is named now.
-fn open(named: &PodNetns) -> Result<Netns, NetnsError> {
-    match named {
-        PodNetns::Path(path) => Netns::open(path.clone()),
-        PodNetns::Handle(netns) => Ok(netns.clone()),
     }
 }

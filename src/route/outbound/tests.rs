@@ -12,7 +12,6 @@ use crate::model::workload::{ApplicationTunnel, ServiceMembership, Workload};
 use crate::route::missing::missing;
 
 mod both;
-
 const OWN: &str = "10.0.0.7";
 
 fn workload(name: &str, address: &str, tunnel: Tunnel) -> Workload {
@@ -588,8 +587,8 @@ proptest! {
                 prop_assert!(web.waypoint.is_none(), "past the waypoint: {decision:?}");
                 let target = route.target().unwrap();
                 let w = &target.workload;
-                prop_assert!(state.workloads.iter().any(|known| known.uid == w.uid), "in the view");
-                prop_assert!(w.services.iter().any(|s| s.service == key("web")), "a member");
+                let known = state.workloads.iter().any(|known| known.uid == w.uid);
+                prop_assert!(known && w.services.iter().any(|s| s.service == key("web")), "in the view, a member");
                 prop_assert!(w.capacity > 0 && (w.healthy || web.balancing.accept_unhealthy), "eligible");
                 prop_assert!(web.balancing.mode != Mode::Strict, "nothing is shared without a record of the caller");
                 prop_assert!(!tried.contains(&target.id) && w.addresses.contains(&target.at.ip()));

@@ -175,11 +175,9 @@ async fn a_burst_of_answers_cuts_no_stream() {
         for n in 0..500 {
             stream.send(response(ADDRESS, &n.to_string(), vec![], &[&format!("none-{n}")])).await;
         }
-        let mut acknowledged = 0;
-        for _ in 0..1000 {
-            acknowledged += usize::from(!stream.request().await.response_nonce.is_empty());
+        for _ in 0..500 {
+            assert!(!stream.request().await.response_nonce.is_empty());
         }
-        assert_eq!(acknowledged, 500);
         assert!(all.join_all().await.iter().all(|answer| *answer == Ok(Answer::Missing)));
         assert_eq!(plane.attempts.lock().unwrap().len(), 1);
     })
