@@ -42,3 +42,14 @@ pub enum ZtunnelError {
     #[error("{variable}={value} is not possible here: {why}")]
     Unable { variable: &'static str, value: String, why: &'static str },
 }
+
+/// A variable as the place of a value.
+pub(super) fn origin(variable: &str) -> Origin {
+    Origin::Environment(variable.to_owned())
+}
+
+/// A value that cannot be read, and what could.
+pub(super) fn bad(variable: &str, text: &str, expected: &str) -> ZtunnelError {
+    let source = BadValue { text: text.to_owned(), expected: expected.to_owned() };
+    ZtunnelError::BadValue { origin: origin(variable), source }
+}

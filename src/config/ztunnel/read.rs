@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::error::{bad, origin};
 use super::proxy_config::{ProxyConfig, Told};
 use super::quantity::{Processors, processors, threads, workers};
 use super::variables::{ALL, Fate};
@@ -17,7 +18,7 @@ use crate::config::env::Environment;
 use crate::config::raw::{Origin, Underlay};
 use crate::config::secret::{Header, Secret};
 use crate::config::table::{NODE, find};
-use crate::config::value::{self, BadValue, Kind};
+use crate::config::value::{self, Kind};
 use crate::hbone::settings::Sizes;
 use crate::model::ports;
 
@@ -385,17 +386,6 @@ impl Reading<'_> {
             }
         }
         all
-    }
-}
-
-fn origin(variable: &str) -> Origin {
-    Origin::Environment(variable.to_owned())
-}
-
-fn bad(variable: &str, text: &str, expected: &str) -> ZtunnelError {
-    ZtunnelError::BadValue {
-        origin: origin(variable),
-        source: BadValue { text: text.into(), expected: expected.into() },
     }
 }
 
