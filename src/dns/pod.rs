@@ -63,8 +63,6 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where the mesh holds only what was asked for.
     pub demand: Option<Arc<dyn Demand>>,
-    /// The runtime that carries traffic.
-    pub data: Handle,
     pub panics: Panics,
     /// Cancelled when the process drains, and when it cuts.
     pub drain: CancellationToken,
@@ -118,7 +116,7 @@ pub(super) enum Whence {
 // === impl PodDns ===
 
 impl PodDns {
-    /// Serves the listeners. `ipv6`: whether the pod is told of addresses of IPv6.
+    /// Serves the listeners on `thread`. `ipv6`: whether the pod is told of addresses of IPv6.
     ///
     /// # Errors
     /// A listener cannot be driven. Kernel, or us.
@@ -128,10 +126,11 @@ impl PodDns {
         netns: Netns,
         listeners: Listeners,
         ipv6: bool,
+        thread: &Handle,
     ) -> io::Result<Self> {
-        let Shared { data, panics, drain, force, config, .. } = &**shared;
+        let Shared { panics, drain, force, config, .. } = &**shared;
         let name = format!("DNS of {}", pod.key);
-        let tasks = |limit| Tasks::new(&name, limit, data.clone(), panics.clone(), drain, force);
+        let tasks = |limit| Tasks::new(&name, limit, thread.clone(), panics.clone(), drain, force);
         let inner = Arc::new(Inner {
             shared: Arc::clone(shared),
             ipv6,
@@ -145,7 +144,7 @@ impl PodDns {
             pod,
         });
         let mut dns = Self { inner, doors: Vec::new() };
-        let _in_data_pool = data.enter();
+        let _in_thread = thread.enter();
         let begin = listeners.begin;
         for socket in listeners.datagrams {
             let socket = Arc::new(tokio::net::UdpSocket::from_std(socket)?);

@@ -29,6 +29,7 @@ use crate::model::name::NamespacedName;
 use crate::model::pod::Pod;
 use crate::model::spiffe::Identity;
 use crate::runtime::tasks::Tasks;
+use crate::runtime::threads::Place;
 use crate::sys::handover::Door;
 use crate::sys::netns::Netns;
 use crate::telemetry::metrics::Reporter;
@@ -66,6 +67,7 @@ pub struct PodProxy {
     listening: TaskTracker,
     /// What they accept from.
     doors: Vec<Door>,
+    place: Place,
 }
 
 /// How many of a pod's `connections` may be peers in the middle of a handshake: they hold their places for up to
@@ -91,14 +93,16 @@ impl PodProxy {
         certificate: PodCert,
         listeners: Listeners,
     ) -> std::io::Result<Arc<Self>> {
-        let tasks = shared.tasks(&pod.key.to_string());
+        let place = shared.threads.place()?;
+        let tasks = shared.tasks(&pod.key.to_string(), &place);
         let of = listeners.of;
         let mark = if of == Of::Pod { shared.config.mark } else { 0 };
         let dialler = Dialler::new(netns.clone(), mark, shared.config.connect_timeout);
         let outbound: Handle = |proxy, stream, client| Box::pin(outbound::handle(proxy, stream, client));
         let plaintext: Handle = |proxy, stream, client| Box::pin(inbound::plaintext::handle(proxy, stream, client));
         let hbone: Handle = |proxy, stream, client| Box::pin(inbound::hbone::handle(proxy, stream, client));
-        let _in_data_pool = shared.data.enter();
+        let runtime = place.runtime().clone();
+        let _on_thread = runtime.enter();
         let mut served = Vec::new();
         for (listeners, reporter, handle) in [
             (listeners.outbound, Reporter::Source, outbound),
@@ -111,7 +115,7 @@ impl PodProxy {
         }
         let proxy = Arc::new(Self {
             identity: certificate.identity().clone(),
-            tunnels: outbound::Tunnels::new(shared, &dialler, &certificate),
+            tunnels: outbound::Tunnels::new(shared, &place, &dialler, &certificate),
             outliers: Mutex::default(),
             dialler,
             opened: Arc::default(),
@@ -130,13 +134,14 @@ impl PodProxy {
             netns,
             certificate,
             tasks,
+            place,
         });
         // Before the first connection: revocation looks for connections in the pods that are listed.
         shared.local.add(&proxy);
         for (listener, reporter, handle) in served {
             let span = Span { begin: listeners.begin.clone(), stop: proxy.accepting.clone() };
             let accept = accept(Arc::downgrade(&proxy), reporter, listener, span, handle);
-            drop(proxy.listening.spawn_on(accept, &shared.data));
+            drop(proxy.listening.spawn_on(accept, &runtime));
         }
         if let Some(demand) = &shared.demand {
             own::ask(shared, demand, &proxy);
@@ -171,6 +176,11 @@ impl PodProxy {
             tokio::time::sleep(wait).await;
         }
         Ok(())
+    }
+
+    /// What runs on its thread.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.place.runtime()
     }
 
     pub fn pod(&self) -> &Arc<Pod> {

@@ -12,7 +12,6 @@ use super::relay::Meter;
 use crate::authz::{Observation, Request};
 use crate::mesh::Held;
 use crate::model::spiffe::Identity;
-use crate::runtime::Pulse;
 use crate::telemetry::access::{self, AccessRecord, Asked, Direction, Party, Road};
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::{Metrics, Peer, Reporter, SecurityPolicy, Traffic, TrafficLabels, table};
@@ -23,8 +22,6 @@ pub struct Report {
     pub metrics: Metrics,
     /// One line in the log for each connection and reporter.
     pub access_log: bool,
-    /// Told of every message that is carried.
-    pub pulse: Pulse,
 }
 
 /// A connection that is counted as open. [`Open::close`] says how it ended; a drop is a cut.
@@ -45,7 +42,7 @@ impl Report {
     /// first is the one that opened it. They share one meter, and one end with `judged`.
     pub fn open(&self, judged: &Connection, reporters: Vec<(Facts, &Arc<Connections>)>) -> Vec<Open> {
         let traffics: Vec<_> = reporters.iter().map(|(facts, _)| self.metrics.open(&labels(facts))).collect();
-        let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect(), self.pulse.clone()));
+        let meter = Arc::new(Meter::new(traffics.iter().map(Traffic::counters).collect()));
         let open = |((facts, list), traffic): ((Facts, &Arc<Connections>), Traffic)| {
             let registered = list.register(Connection::opened(judged, facts, Arc::clone(&meter)));
             self.opened(registered, traffic)
@@ -56,7 +53,7 @@ impl Report {
     /// As [`Report::open`], for one reporter.
     pub fn open_one(&self, opened: Instant, facts: Facts, list: &Arc<Connections>) -> Open {
         let traffic = self.metrics.open(&labels(&facts));
-        let meter = Arc::new(Meter::new(vec![traffic.counters()], self.pulse.clone()));
+        let meter = Arc::new(Meter::new(vec![traffic.counters()]));
         let registered = list.register(Connection::new(facts, opened, meter));
         self.opened(registered, traffic)
     }
@@ -300,7 +297,7 @@ mod tests {
     #[test]
     fn a_lookup_is_counted_by_who_needs_it_and_for_whom() {
         let metrics = Metrics::new(Config { series_budget: 10 }, "1");
-        let report = Report { metrics: metrics.clone(), access_log: false, pulse: Pulse::default() };
+        let report = Report { metrics: metrics.clone(), access_log: false };
         let source = Held::apart(Workload {
             owner: "web".into(),
             namespace: "shop".into(),

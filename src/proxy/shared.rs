@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::budgets::Descriptors;
@@ -19,6 +18,7 @@ use crate::mesh::demand::{OnDemand, Sought};
 use crate::mesh::{Held, View};
 use crate::runtime::Panics;
 use crate::runtime::tasks::Tasks;
+use crate::runtime::threads::{Place, Threads};
 use crate::sys::splice::PipePool;
 use crate::tls::Trust;
 
@@ -56,8 +56,8 @@ pub struct Shared {
     pub flows: Flows,
     /// Which peers are trusted beside those of the pods' own roots, and which no longer are.
     pub trust: Trust,
-    /// The runtime that carries connections.
-    pub data: Handle,
+    /// What carries connections.
+    pub threads: Threads,
     pub panics: Panics,
     /// Cancelled when the process drains, and when it cuts.
     pub drain: CancellationToken,
@@ -80,9 +80,9 @@ struct Known {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn tasks(&self, pod: &str) -> Tasks {
+    pub(super) fn tasks(&self, pod: &str, place: &Place) -> Tasks {
         let limit = self.config.connections_per_pod;
-        Tasks::new(pod, limit, self.data.clone(), self.panics.clone(), &self.drain, &self.force)
+        Tasks::new(pod, limit, place.runtime().clone(), self.panics.clone(), &self.drain, &self.force)
     }
 
     /// The workload at the other end of an arriving connection. It is good for labels and no connection waits for them,

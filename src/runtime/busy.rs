@@ -5,8 +5,9 @@
 //! pool does not sleep between them. How long it looks is learned as a kernel learns how long to poll before it halts: longer
 //! while that pays off, shorter and then not at all when it does not. An idle pool sleeps.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,9 +16,22 @@ use tokio::time::Instant;
 /// The narrowest window: below, looking costs more than sleeping.
 const NARROWEST: Duration = Duration::from_micros(10);
 
-/// Beats once for each message that is carried. Clones are one pulse; the default one is heard by nobody.
+/// A look that finds nothing takes no longer; a longer one was another task's work.
+const IN_VAIN: Duration = Duration::from_micros(20);
+
+thread_local! {
+    /// None where nobody looks again.
+    static OWN: OnceCell<Pulse> = const { OnceCell::new() };
+}
+
+/// A message was carried on this thread.
+pub fn beat() {
+    OWN.with(|own| own.get().into_iter().for_each(Pulse::beat));
+}
+
+/// Beats once for each message that is carried. Clones are one pulse.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Arc<Heard>);
+struct Pulse(Arc<Heard>);
 
 #[derive(Debug, Default)]
 struct Heard {
@@ -26,6 +40,10 @@ struct Heard {
     asleep: AtomicBool,
     wake: Notify,
 }
+
+/// How long a thread looked for messages that had not come. Clones are one clock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looked(Arc<AtomicU64>);
 
 /// How long to look for the next message before sleeping. Pure: durations go in, a duration comes out.
 #[derive(Debug)]
@@ -38,7 +56,7 @@ struct Window {
 
 impl Pulse {
     /// A message was carried. Cheap enough for every one: it reads two flags that seldom change.
-    pub fn beat(&self) {
+    fn beat(&self) {
         if !self.0.beaten.load(Ordering::Relaxed) {
             self.0.beaten.store(true, Ordering::Relaxed);
         }
@@ -60,6 +78,20 @@ impl Pulse {
     }
 }
 
+// === impl Looked ===
+
+impl Looked {
+    fn add(&self, look: Duration) {
+        if look <= IN_VAIN {
+            self.0.fetch_add(u64::from(look.subsec_nanos()), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
 // === impl Window ===
 
 impl Window {
@@ -77,11 +109,10 @@ impl Window {
     }
 }
 
-/// Keeps the runtime that this runs on from sleeping while messages follow each other within `widest`. Never ends.
-///
-/// To yield lets the runtime ask the kernel for events without waiting; with several workers that helps only while the one that
-/// runs this is the one that asks.
-pub(super) async fn look_again(pulse: Pulse, widest: Duration) {
+/// Keeps the thread's runtime, which must have no other thread, from sleeping while messages that [`beat`] on it follow each
+/// other within `widest`. Never ends. To yield lets the runtime ask the kernel for events without waiting.
+pub(super) async fn look_again(widest: Duration, looked: Looked) {
+    let pulse = OWN.with(|own| own.get_or_init(Pulse::default).clone());
     let mut window = Window::new(widest.max(NARROWEST));
     let mut last = Instant::now();
     loop {
@@ -89,6 +120,7 @@ pub(super) async fn look_again(pulse: Pulse, widest: Duration) {
         let now = Instant::now();
         window.slept(now - last);
         last = now;
+        let mut then = now;
         while !window.width.is_zero() {
             tokio::task::yield_now().await;
             let now = Instant::now();
@@ -96,7 +128,10 @@ pub(super) async fn look_again(pulse: Pulse, widest: Duration) {
                 last = now;
             } else if now - last > window.width {
                 break;
+            } else {
+                looked.add(now - then);
             }
+            then = now;
         }
     }
 }
@@ -135,16 +170,16 @@ mod tests {
 
     #[tokio::test]
     async fn silence_puts_it_back_to_sleep() {
-        let pulse = Pulse::default();
+        let looked = Looked::default();
         #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-        let looking = tokio::spawn(look_again(pulse.clone(), WIDEST));
-        let asleep = || pulse.0.asleep.load(Ordering::Relaxed);
+        let looking = tokio::spawn(look_again(WIDEST, looked.clone()));
+        let asleep = || OWN.with(|own| own.get().is_some_and(|pulse| pulse.0.asleep.load(Ordering::Relaxed)));
         while !asleep() {
             tokio::task::yield_now().await;
         }
         // Beats one after the other open the window; then nothing comes.
         for _ in 0..100 {
-            pulse.beat();
+            beat();
             tokio::task::yield_now().await;
         }
         let silent = async {
@@ -154,6 +189,15 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(20), silent).await.expect("it sleeps when nothing comes");
         looking.abort();
+    }
+
+    #[test]
+    fn looks_in_vain_are_counted_and_work_is_not() {
+        let looked = Looked::default();
+        looked.add(micros(3));
+        looked.add(micros(300));
+        looked.add(micros(2));
+        assert_eq!(looked.total(), micros(5));
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
 //! Where work runs: thread pools, tasks and their owners, shutdown, signals, readiness.
 //!
-//! Owns: the two tokio runtimes, every long-lived task's spawn, the phases of the process's life; how often and when again (`rate`, `retry`).
+//! Owns: the tokio runtimes, every long-lived task's spawn, the phases of the process's life; how often and when again (`rate`, `retry`).
 //! Never: a socket, a setting, a word about pods. A part is given a [`shutdown::Shutdown`] or a
 //! [`tasks::Tasks`] and never makes one.
 //!
-//! Two runtimes, so that a full data plane cannot starve the part that renews certificates, applies
-//! manifests and answers a probe: [`pools::Pools`]. Tasks that live as long as the process are
+//! A full data plane cannot starve the part that renews certificates, applies manifests and answers a probe, which has a
+//! runtime of its own ([`pools::Pools`]), and one pod not another ([`threads::Threads`]). Tasks that live as long as the process are
 //! spawned by [`supervise::Supervisor`]; a connection's by the [`tasks::Tasks`] of its owner.
 
 mod busy;
@@ -18,6 +18,7 @@ pub mod shutdown;
 pub mod signal;
 pub mod supervise;
 pub mod tasks;
+pub mod threads;
 
-pub use busy::Pulse;
+pub use busy::beat;
 pub use panics::{Panic, Panics};

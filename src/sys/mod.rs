@@ -17,6 +17,7 @@ mod nsfs;
 pub mod packet;
 pub mod plain_tcp;
 pub mod profile;
+pub mod sched;
 pub mod seqpacket;
 pub mod sock_diag;
 pub mod socket;

@@ -15,6 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 
+use super::sched::{BRIEF, ThreadId};
+
 /// `NSFS_MAGIC` of linux/magic.h: the file system of namespace files.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
 
@@ -248,6 +250,8 @@ impl Workers {
     }
 
     fn work(&self) {
+        // Connections wait for sockets. Where the kernel forbids it, they wait longer.
+        _ = ThreadId::current().ask_for_turns(BRIEF);
         loop {
             let job = {
                 let mut state = self.lock();

@@ -79,8 +79,8 @@ pub(super) const ALL: &[Setting] = &[
         "data-threads",
         Kind::Count,
         "0",
-        "Threads that carry connections",
-        "0 is half of the processors that the process may use: the pods' programs run on the same ones",
+        "The most threads that carry connections",
+        "0 is one for each pod, so that one that floods keeps no other from being served; with fewer than pods, several share one",
     ),
     setting(
         "data-busy-poll",

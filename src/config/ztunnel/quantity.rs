@@ -2,17 +2,6 @@
 
 use crate::config::value::BadValue;
 
-/// What is known of processors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Processors {
-    /// Those that the process may use, or as many as it was told to count with. At least 1.
-    pub count: usize,
-    /// The container's limit, rounded up.
-    pub limit: Option<usize>,
-    /// What the container asks for, rounded up.
-    pub request: Option<usize>,
-}
-
 /// How many threads were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
@@ -74,18 +63,15 @@ pub fn threads(text: &str) -> Result<Threads, BadValue> {
     })
 }
 
-/// How many threads carry connections. `asked` is the variable's, `concurrency` the mesh configuration's; 0 there is one
-/// a processor. Never 0.
-pub fn workers(asked: Option<Threads>, concurrency: Option<u16>, processors: Processors) -> usize {
-    let Processors { count, limit, request } = processors;
-    let request = request.unwrap_or(0);
-    let wanted = match (asked, concurrency, limit) {
-        (Some(Threads::Count(0)), _, _) | (None, Some(0), _) => count,
-        (Some(Threads::Count(asked)), _, _) => asked,
-        (Some(Threads::Percent(percent)), _, _) => count.saturating_mul(percent).div_ceil(100),
-        (None, Some(concurrency), _) => usize::from(concurrency),
-        (None, None, Some(limit)) => limit.max(request),
-        (None, None, None) => count.div_ceil(4).max(request).max(2),
+/// How many threads may carry connections on `processors`. `asked` is the variable's, `concurrency` the mesh configuration's; 0
+/// there is one a processor. 0 when nobody says: one for each pod.
+pub fn workers(asked: Option<Threads>, concurrency: Option<u16>, processors: usize) -> usize {
+    let wanted = match (asked, concurrency) {
+        (Some(Threads::Count(0)), _) | (None, Some(0)) => processors,
+        (Some(Threads::Count(asked)), _) => asked,
+        (Some(Threads::Percent(percent)), _) => processors.saturating_mul(percent).div_ceil(100),
+        (None, Some(concurrency)) => usize::from(concurrency),
+        (None, None) => return 0,
     };
     wanted.clamp(1, MOST_THREADS)
 }

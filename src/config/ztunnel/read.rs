@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::{bad, origin};
 use super::proxy_config::{ProxyConfig, Told};
-use super::quantity::{Processors, processors, threads, workers};
+use super::quantity::{processors, threads, workers};
 use super::variables::{ALL, Fate};
 use super::{ZtunnelError, duration::duration, levels};
 use crate::config::drop_in::{DnsAddress, DropIn, Keepalive, OwnPod, Unused};
@@ -242,16 +242,11 @@ impl Reading<'_> {
     }
 
     fn threads(&mut self, proxy_config: &ProxyConfig, count: usize) -> Result<(), ZtunnelError> {
-        let quantity = |variable: &'static str| {
-            let read =
-                |text| processors(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
-            self.all.value(variable).filter(|text| !text.is_empty()).map(read).transpose()
-        };
-        let processors = Processors {
-            count: quantity("ZTUNNEL_CPU_LIMIT")?.filter(|count| *count > 0).unwrap_or(count),
-            limit: quantity("ZTUNNEL_RESOURCE_CPU_LIMIT")?,
-            request: quantity("ZTUNNEL_RESOURCE_CPU_REQUEST")?,
-        };
+        let variable = "ZTUNNEL_CPU_LIMIT";
+        let read =
+            |text| processors(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
+        let told = self.all.value(variable).filter(|text| !text.is_empty()).map(read).transpose()?;
+        let count = told.filter(|count| *count > 0).unwrap_or(count);
         let variable = "ZTUNNEL_WORKER_THREADS";
         let read = |text| threads(text).map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source });
         let asked = self.all.value(variable).filter(|text| !text.is_empty()).map(read).transpose()?;
@@ -261,7 +256,7 @@ impl Reading<'_> {
             (None, Some((_, origin))) => origin.clone(),
             (None, None) => Origin::Mode(MODE),
         };
-        self.put("data-threads", workers(asked, concurrency.map(|(threads, _)| *threads), processors), from);
+        self.put("data-threads", workers(asked, concurrency.map(|(threads, _)| *threads), count), from);
         Ok(())
     }
 

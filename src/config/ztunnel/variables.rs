@@ -38,6 +38,9 @@ const fn unused(name: &'static str, default: &'static str, why: &'static str) ->
     Variable { name, default, fate: Fate::Unused(why) }
 }
 
+const EACH_POD: &str = "each pod has a thread of its own, and the container's limit bounds what they use together; \
+    ZTUNNEL_WORKER_THREADS makes pods share fewer";
+
 /// All of them, in the order of their names.
 pub const ALL: &[Variable] = &[
     heard("ALT_CA_HOSTNAME", "", "the setting `ca-server-name`"),
@@ -163,13 +166,13 @@ pub const ALL: &[Variable] = &[
     heard("XDS_HEADER_*", "", "a header of each request to the control plane; its value is never shown"),
     setting("XDS_ON_DEMAND", "false", "xds-on-demand"),
     setting("XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "xds-roots"),
-    heard("ZTUNNEL_CPU_LIMIT", "", "how many processors are counted with"),
-    heard("ZTUNNEL_RESOURCE_CPU_LIMIT", "", "the container's limit of processors, for the setting `data-threads`"),
-    heard("ZTUNNEL_RESOURCE_CPU_REQUEST", "", "what the container asks for, for the setting `data-threads`"),
+    heard("ZTUNNEL_CPU_LIMIT", "", "how many processors `N%` and 0 of ZTUNNEL_WORKER_THREADS count with"),
+    unused("ZTUNNEL_RESOURCE_CPU_LIMIT", "", EACH_POD),
+    unused("ZTUNNEL_RESOURCE_CPU_REQUEST", "", EACH_POD),
     heard(
         "ZTUNNEL_WORKER_THREADS",
         "",
-        "the setting `data-threads`: a number, `N%` of the processors, or 0 for one a processor",
+        "the setting `data-threads`, also by proxyConfig's concurrency: a number, `N%` of the processors, or 0 for one a processor. Without it each pod has a thread of its own",
     ),
 ];
 

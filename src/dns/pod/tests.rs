@@ -63,7 +63,6 @@ async fn bed(demand: Option<Arc<dyn Demand>>, reader: mesh::Reader, says: Says) 
         servers: Servers::new(path),
         metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"),
         demand,
-        data: Handle::current(),
         panics: Panics::default(),
         drain: CancellationToken::new(),
         force: CancellationToken::new(),
@@ -72,7 +71,7 @@ async fn bed(demand: Option<Arc<dyn Demand>>, reader: mesh::Reader, says: Says) 
     serve(&netns, &heard, says);
     let listeners =
         netns.run_async(|| Listeners::open(&AT, true, &mut Handed::default(), false)).await.unwrap().unwrap();
-    let dns = PodDns::start(&shared, pod(), netns.clone(), listeners, true).unwrap();
+    let dns = PodDns::start(&shared, pod(), netns.clone(), listeners, true, &Handle::current()).unwrap();
     Some(Bed { netns, dns, shared, heard, _directory: directory })
 }
 
@@ -263,6 +262,7 @@ async fn an_answer_is_remembered_by_this_pod_alone() {
         bed.netns.clone(),
         Listeners { datagrams: Vec::new(), streams: Vec::new(), begin: CancellationToken::new() },
         true,
+        &Handle::current(),
     );
     let (query, servers) = (read(&asked), bed.shared.servers.current().await);
     let key = Key::of(&query, &servers).unwrap();

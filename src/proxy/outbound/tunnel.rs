@@ -35,6 +35,7 @@ use crate::proxy::relay::{Ended, Side, unless_ended};
 use crate::proxy::report::Report;
 use crate::proxy::shared::Shared;
 use crate::route::outbound::{Hbone, Route};
+use crate::runtime::threads::Place;
 use crate::sys::socket::reset_on_close;
 use crate::telemetry::metrics::Reporter;
 use crate::tls::{Connector, Proof, TlsError, TlsStream, Trust, random_bytes};
@@ -100,7 +101,12 @@ pub enum DialFailure {
 // === impl Tunnels ===
 
 impl Tunnels {
-    pub(in crate::proxy) fn new(shared: &Arc<Shared>, dialler: &Arc<Dialler>, certificate: &PodCert) -> Self {
+    pub(in crate::proxy) fn new(
+        shared: &Arc<Shared>,
+        place: &Place,
+        dialler: &Arc<Dialler>,
+        certificate: &PodCert,
+    ) -> Self {
         let config = &shared.config;
         let per_second = config.handshakes_per_second;
         let pace = Arc::new(Pace { handshakes: Handshakes::new(per_second), per_second });
@@ -115,7 +121,7 @@ impl Tunnels {
         let budget = Budget::with_sizes(config.tunnels.window_budget, config.tunnels.sizes);
         let (pool, task) = Pool::build(config.tunnels.pool.clone(), budget.clone(), dialler);
         let stop = shared.force.child_token();
-        drop(shared.data.spawn(task.run(stop.clone())));
+        drop(place.runtime().spawn(task.run(stop.clone())));
         let inside = Inside {
             outer: pool.clone(),
             certificate: certificate.clone(),
@@ -125,7 +131,7 @@ impl Tunnels {
             trust: shared.trust.clone(),
         };
         let (inner, task) = Pool::build(beyond::config(&config.tunnels.pool), budget.clone(), inside);
-        drop(shared.data.spawn(task.run(stop.clone())));
+        drop(place.runtime().spawn(task.run(stop.clone())));
         Self { pool, inner, budget, stop }
     }
 

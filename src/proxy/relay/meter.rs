@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::proxy::connections::Connection;
 use crate::proxy::outcome::Failure;
-use crate::runtime::Pulse;
+use crate::runtime;
 use crate::telemetry::metrics::Counter;
 
 /// Counts the bytes of one connection as they leave us, for the connection and for its reporters.
@@ -16,7 +16,6 @@ pub struct Meter {
     down: AtomicU64,
     /// The counters of each reporter: client to server, server to client.
     reporters: Vec<(Counter, Counter)>,
-    pulse: Pulse,
 }
 
 /// Which socket of a connection.
@@ -40,20 +39,20 @@ pub struct Broken {
 // === impl Meter ===
 
 impl Meter {
-    pub fn new(reporters: Vec<(Counter, Counter)>, pulse: Pulse) -> Self {
-        Self { reporters, pulse, ..Self::default() }
+    pub fn new(reporters: Vec<(Counter, Counter)>) -> Self {
+        Self { reporters, ..Self::default() }
     }
 
     /// Bytes from the client to the server.
     pub fn up(&self, bytes: usize) {
-        self.pulse.beat();
+        runtime::beat();
         self.up.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reporters.iter().for_each(|(up, _)| up.add(bytes as u64));
     }
 
     /// Bytes from the server to the client.
     pub fn down(&self, bytes: usize) {
-        self.pulse.beat();
+        runtime::beat();
         self.down.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reporters.iter().for_each(|(_, down)| down.add(bytes as u64));
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::parts::Parts;
 use crate::config::control::ControlSettings;
-use crate::runtime::pools::{self, Pools};
+use crate::runtime::pools::{Pools, Workers};
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::runtime::signal::Signals;
 use crate::runtime::supervise::{Need, Supervisor};
@@ -30,14 +30,14 @@ pub fn run(settings: &ControlSettings, colour: bool) -> anyhow::Result<ExitCode>
         colour: colour && std::io::stdout().is_terminal(),
     };
     let (guard, _) = log::init(&log, std::io::stdout())?;
-    let pools = Pools::build(pools::Config::default()).context("cannot start threads")?;
+    let pools = Pools::of_server().context("cannot start threads")?;
     let result = pools.block_on(live(settings, &pools, guard.dropped()));
     pools.shutdown(LAST_CALLS);
     drop(guard);
     result
 }
 
-async fn live(settings: &ControlSettings, pools: &Pools, dropped: log::Dropped) -> anyhow::Result<ExitCode> {
+async fn live(settings: &ControlSettings, pools: &Pools<Workers>, dropped: log::Dropped) -> anyhow::Result<ExitCode> {
     let signals = Signals::catch().context("cannot catch signals")?;
     if let Err(error) = limits::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");

@@ -22,7 +22,7 @@ use crate::grpc::server::{Config, Router, Server, Service};
 use crate::role::manifests::{Loaded, Manifests};
 use crate::role::signer::Signer;
 use crate::runtime::Panics;
-use crate::runtime::pools::Pools;
+use crate::runtime::pools::{Pools, Workers};
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
@@ -54,7 +54,7 @@ impl Parts {
     /// Builds everything, loads everything and binds every port. Nothing serves yet.
     pub(super) fn build(
         settings: &ControlSettings,
-        pools: &Pools,
+        pools: &Pools<Workers>,
         shutdown: &Shutdown,
         panics: &Panics,
         readiness: &Readiness,
@@ -84,7 +84,7 @@ impl Parts {
 
         let limit = settings.clients.get();
         let tasks = |name: &str, limit: usize| {
-            Tasks::new(name, limit, pools.data().clone(), panics.clone(), shutdown.drain(), shutdown.force())
+            Tasks::new(name, limit, pools.workers().clone(), panics.clone(), shutdown.drain(), shutdown.force())
         };
         let streams = tasks("streams", (limit + SHORT_CONNECTIONS) * TASKS_A_CLIENT);
         let discovery = Discovery::new(store.clone(), streams.clone(), xds::Config { clients: limit }, metrics.clone());
@@ -134,7 +134,7 @@ impl Parts {
     }
 
     /// Starts the tasks.
-    pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools, stop: &CancellationToken) {
+    pub(super) fn spawn(self, supervisor: &Supervisor, pools: &Pools<Workers>, stop: &CancellationToken) {
         let control = pools.control();
         let Self { manifests, inbox, placement: placed, store, files, certificate, server, pages } = self;
         let (token, put) = (stop.clone(), inbox.clone());
@@ -162,7 +162,7 @@ impl Parts {
             certificate.run(token).await;
             Ok(())
         });
-        supervisor.spawn(pools.data(), "server", Need::Essential, async move { Ok(server.run().await?) });
+        supervisor.spawn(pools.workers(), "server", Need::Essential, async move { Ok(server.run().await?) });
         for (name, listener, site, places) in pages {
             supervisor.spawn(
                 control,

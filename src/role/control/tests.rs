@@ -21,7 +21,7 @@ use crate::model::spiffe::Identity;
 use crate::proto::ca::{IstioCertificateRequest, IstioCertificateResponse};
 use crate::proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use crate::proto::google::{Struct, Value};
-use crate::runtime::pools::{self, Pools};
+use crate::runtime::pools::Pools;
 use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::Supervisor;
@@ -134,7 +134,7 @@ fn a_mesh_and_its_certificates_over_the_network() {
     put(&mesh, &first);
     put(&tokens, &format!("{TOKEN_A} a\n{TOKEN_B} b\n"));
 
-    let pools = Pools::build(pools::Config::default()).unwrap();
+    let pools = Pools::of_server().unwrap();
     let (shutdown, panics, readiness) = (Shutdown::new(), Panics::default(), Readiness::default());
     let (supervisor, _ends) = Supervisor::new(shutdown.clone(), panics.clone());
     let stop = CancellationToken::new();

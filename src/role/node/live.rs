@@ -1,6 +1,7 @@
 //! The life of a node daemon, from its settings to its last log line.
 
 use std::io::IsTerminal;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::drop_in::Keepalive;
 use crate::config::node::{KeyExchange, NodeSettings};
-use crate::runtime::pools::{self, Pools};
+use crate::runtime::pools::Pools;
 use crate::runtime::shutdown::{Phase, Shutdown};
 use crate::runtime::signal::Signals;
 use crate::runtime::supervise::{Need, Supervisor};
+use crate::runtime::threads::{self, Threads};
 use crate::runtime::{Panics, ready::Readiness};
 use crate::sys::{limits, socket};
 use crate::telemetry::cause::chain;
@@ -58,8 +60,9 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
             tracing::info!("settings {} of {}: {line}", place + 1, lines.len());
         }
     }
-    let config = pools::Config { data_threads: settings.data_threads, busy_poll: settings.data_busy_poll };
-    let pools = Pools::build(config).context("cannot start threads")?;
+    let limit = settings.data_threads.map_or(threads::MANY, NonZeroUsize::get);
+    let pools = Pools::of_node(threads::Config { limit, busy_poll: settings.data_busy_poll })
+        .context("cannot start threads")?;
     let result = pools.block_on(live(settings, &pools, guard.dropped(), levels));
     pools.shutdown(LAST_CALLS);
     drop(guard);
@@ -68,7 +71,7 @@ pub fn run(settings: &NodeSettings, colour: bool) -> anyhow::Result<ExitCode> {
 
 async fn live(
     settings: &NodeSettings,
-    pools: &Pools,
+    pools: &Pools<Threads>,
     dropped: log::Dropped,
     levels: log::Levels,
 ) -> anyhow::Result<ExitCode> {

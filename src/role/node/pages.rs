@@ -18,6 +18,7 @@ use crate::runtime::Panics;
 use crate::runtime::pools::Pools;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
+use crate::runtime::threads::Threads;
 use crate::sys::sysctl;
 
 /// The ports of the sites admin, metrics, readiness, in this order.
@@ -95,7 +96,7 @@ impl Pages {
     pub(super) fn new(
         ports: Ports,
         sites: [Arc<dyn admin::Site>; 3],
-        pools: &Pools,
+        pools: &Pools<Threads>,
         panics: &Panics,
         shutdown: &Shutdown,
     ) -> Self {

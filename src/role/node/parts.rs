@@ -40,6 +40,7 @@ use crate::runtime::pools::Pools;
 use crate::runtime::ready::{Condition, Readiness};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
+use crate::runtime::threads::Threads;
 use crate::sys::limits;
 use crate::sys::splice::PipePool;
 use crate::telemetry::log::{Dropped, Levels};
@@ -72,7 +73,7 @@ impl Parts {
     /// Builds everything and binds the daemon's own ports. Nothing serves yet and no pod is touched.
     pub(super) fn build(
         settings: &NodeSettings,
-        pools: &Pools,
+        pools: &Pools<Threads>,
         shutdown: &Shutdown,
         panics: &Panics,
         readiness: &Readiness,
@@ -112,8 +113,8 @@ impl Parts {
             ),
             trust,
             names: Names::default(),
-            report: Report { metrics: metrics.clone(), access_log: settings.log_access, pulse: pools.pulse().clone() },
-            data: pools.data().clone(),
+            report: Report { metrics: metrics.clone(), access_log: settings.log_access },
+            threads: pools.threads().clone(),
             panics: panics.clone(),
             drain: shutdown.drain().clone(),
             force: shutdown.force().clone(),
@@ -190,7 +191,7 @@ impl Parts {
     pub(super) fn spawn(
         self,
         supervisor: &Supervisor,
-        pools: &Pools,
+        pools: &Pools<Threads>,
         shutdown: &Shutdown,
         readiness: &Readiness,
         stop: &CancellationToken,
@@ -209,6 +210,11 @@ impl Parts {
         });
         // Policy counts until the last connection has ended, so these two outlive the drain.
         let (token, mesh) = (stop.clone(), stop.clone());
+        let (threads, watched) = (pools.threads().clone(), stop.clone());
+        supervisor.spawn(control, "threads", Need::Useful, async move {
+            threads.watch(watched).await;
+            Ok(())
+        });
         let (tide, of) = (stop.clone(), Arc::clone(&shared));
         supervisor.spawn(control, "memory", Need::Useful, async move {
             trim::run(of, tide).await;
@@ -305,7 +311,7 @@ fn data_path(settings: &NodeSettings) -> Config {
 
 /// What the DNS proxies of all pods share, made of what the data path has.
 fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
-    let Shared { config, mesh, report, data, panics, drain, force, .. } = shared;
+    let Shared { config, mesh, report, panics, drain, force, .. } = shared;
     Arc::new(dns::Shared {
         config: dns::Config {
             network: Arc::clone(&config.network),
@@ -317,7 +323,6 @@ fn dns(settings: &NodeSettings, shared: &Shared) -> Arc<dns::Shared> {
         servers: dns::Servers::new("/etc/resolv.conf"),
         metrics: report.metrics.clone(),
         demand: shared.demand.as_ref().map(demanded::names),
-        data: data.clone(),
         panics: panics.clone(),
         drain: drain.clone(),
         force: force.clone(),

@@ -221,7 +221,8 @@ impl Plane {
         };
         let proxy = PodProxy::start(&self.shared, Arc::clone(&pod), netns.clone(), certificate, listeners)
             .map_err(PlaneError::Serve)?;
-        let started = asked.map(|asked| PodDns::start(&self.dns, Arc::clone(&pod), netns.clone(), asked, ipv6));
+        let started =
+            asked.map(|asked| PodDns::start(&self.dns, Arc::clone(&pod), netns.clone(), asked, ipv6, proxy.runtime()));
         let dns = match started.transpose() {
             Ok(dns) => dns.map(Arc::new),
             Err(error) => {

@@ -28,6 +28,7 @@ use crate::telemetry::log::{Dropped, Levels};
 use crate::telemetry::metrics::{Metrics, table};
 use crate::tls::Revocation;
 use crate::xds::client;
+use tokio::runtime::{Handle, RuntimeMetrics};
 
 mod istio;
 pub(super) mod settings;
@@ -172,17 +173,19 @@ impl Seen {
 
     /// The threads that carry connections, in the words of Istio's node proxy.
     fn pool(&self, metrics: &Metrics) {
-        let pool = self.shared.data.metrics();
+        let threads: Vec<_> = self.shared.threads.runtimes().iter().map(Handle::metrics).collect();
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        metrics.gauge(table::TOKIO_WORKERS, []).set(count(pool.num_workers()));
-        metrics.gauge(table::TOKIO_QUEUE_DEPTH, []).set(count(pool.global_queue_depth()));
-        metrics.gauge(table::TOKIO_ALIVE_TASKS, []).set(count(pool.num_alive_tasks()));
-        for worker in 0..pool.num_workers() {
-            let name = worker.to_string();
+        let sum = |of: fn(&RuntimeMetrics) -> usize| count(threads.iter().map(of).sum());
+        metrics.gauge(table::TOKIO_WORKERS, []).set(count(threads.len()));
+        metrics.gauge(table::TOKIO_QUEUE_DEPTH, []).set(sum(RuntimeMetrics::global_queue_depth));
+        metrics.gauge(table::TOKIO_ALIVE_TASKS, []).set(sum(RuntimeMetrics::num_alive_tasks));
+        for (number, thread) in threads.iter().enumerate() {
+            let name = number.to_string();
             let raise = |metric, total| metrics.counter(metric, [&name]).raise_to(total);
-            raise(table::TOKIO_WORKER_BUSY, pool.worker_total_busy_duration(worker).as_secs());
-            raise(table::TOKIO_WORKER_PARKS, pool.worker_park_count(worker));
-            raise(table::TOKIO_WORKER_TURNS, pool.worker_park_unpark_count(worker));
+            // Each is a runtime of one worker.
+            raise(table::TOKIO_WORKER_BUSY, thread.worker_total_busy_duration(0).as_secs());
+            raise(table::TOKIO_WORKER_PARKS, thread.worker_park_count(0));
+            raise(table::TOKIO_WORKER_TURNS, thread.worker_park_unpark_count(0));
         }
     }
 

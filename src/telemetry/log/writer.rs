@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::sys::sched::{LONG, ThreadId};
+
 /// Lines between the tasks and the output. A line has some 500 bytes, so a full queue holds about 5 MB.
 const QUEUE: usize = 10_000;
 /// How long the end of the process waits for the queue to be written: a stalled output must not hold it.
@@ -46,6 +48,8 @@ pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Lines, G
     let lines = Lines { queue, dropped: Dropped::default() };
     let dropped = lines.dropped.clone();
     let thread = std::thread::Builder::new().name("culvert-log".into()).spawn(move || {
+        // Nobody waits for a line.
+        _ = ThreadId::current().ask_for_turns(LONG);
         write_lines(output, &messages, &dropped);
         drop(ended);
     })?;

@@ -211,15 +211,15 @@ declare! {
     PROCESS_RESIDENT_MEMORY: Gauges Gauge "process_resident_memory_bytes" &[],
         "Resident memory of the process in bytes";
     TOKIO_ALIVE_TASKS: Gauges Gauge "tokio_num_alive_tasks" &[],
-        "Tasks of the data pool that have not ended";
+        "Tasks of the pods' threads that have not ended";
     TOKIO_QUEUE_DEPTH: Gauges Gauge "tokio_global_queue_depth" &[],
-        "Tasks that wait in the data pool's shared queue";
+        "Tasks that other threads have put into the queues of the pods' threads";
     TOKIO_WORKER_BUSY: Counters Counter "tokio_worker_total_busy_duration_seconds_total" &["worker"],
-        "Whole seconds that a worker of the data pool was busy";
+        "Whole seconds that a pods' thread was busy";
     TOKIO_WORKER_PARKS: Counters Counter "tokio_worker_park_count_total" &["worker"],
-        "Times that a worker of the data pool went to sleep";
+        "Times that a pods' thread went to sleep";
     TOKIO_WORKER_TURNS: Counters Counter "tokio_worker_park_unpark_count_total" &["worker"],
-        "Times that a worker of the data pool went to sleep or woke";
+        "Times that a pods' thread went to sleep or woke";
     TOKIO_WORKERS: Gauges Gauge "tokio_num_workers" &[],
-        "Workers of the data pool";
+        "The pods' threads";
 }

@@ -43,7 +43,7 @@ fn the_defaults_are_those_of_istios_daemonset() {
     assert_eq!(settings.ready_address.to_string(), "[::]:15021");
     assert_eq!(settings.token_file.as_deref(), Some(Path::new("./var/run/secrets/tokens/istio-token")));
     assert_eq!((settings.cluster.as_str(), settings.trust_domain.as_str()), ("Kubernetes", "cluster.local"));
-    assert_eq!(settings.data_threads.map(std::num::NonZero::get), Some(4));
+    assert_eq!(settings.data_threads, None);
     assert_eq!((settings.drain_deadline, settings.pool_idle), (Duration::from_secs(5), Duration::from_secs(300)));
     assert_eq!(unused(&settings), [""; 0]);
     assert_eq!(settings.drop_in.unwrap().unused_line(), None);
@@ -186,7 +186,7 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("PACKET_MARK", "0", "a packet mark");
     check("INSTANCE_IP", "here", "an IP address");
     check("ZTUNNEL_WORKER_THREADS", "half", "50% of the processors");
-    check("ZTUNNEL_RESOURCE_CPU_LIMIT", "one", "200m");
+    check("ZTUNNEL_CPU_LIMIT", "one", "200m");
     check("RUST_LOG", "loud", "a list of levels");
     check("RUST_LOG", "info,hyper", "a list of levels");
     check("NODE_NAME", "Node 1", "a name of lower-case");

@@ -143,7 +143,7 @@ pub(super) fn workload(name: &str, addresses: &[IpAddr]) -> Workload {
 
 /// Nothing asks it: no pod has a DNS proxy here.
 fn dns(shared: &Shared) -> Arc<crate::dns::Shared> {
-    let Shared { config, mesh, report, data, panics, drain, force, .. } = shared;
+    let Shared { config, mesh, report, panics, drain, force, .. } = shared;
     Arc::new(crate::dns::Shared {
         config: crate::dns::Config {
             network: Arc::clone(&config.network),
@@ -155,7 +155,6 @@ fn dns(shared: &Shared) -> Arc<crate::dns::Shared> {
         servers: crate::dns::Servers::new("/etc/resolv.conf"),
         metrics: report.metrics.clone(),
         demand: None,
-        data: data.clone(),
         panics: panics.clone(),
         drain: drain.clone(),
         force: force.clone(),
@@ -200,12 +199,12 @@ impl Node {
             descriptors: crate::proxy::budgets::Descriptors::new(10_000),
             trust: crate::tls::Trust::default(),
             names: Default::default(),
-            report: Report { metrics: metrics.clone(), access_log: false, pulse: crate::runtime::Pulse::default() },
+            report: Report { metrics: metrics.clone(), access_log: false },
             flows: Flows::new(
                 flows::Config { window: Duration::from_secs(60), limit: 10 },
                 tokio::time::Instant::now(),
             ),
-            data: tokio::runtime::Handle::current(),
+            threads: crate::runtime::threads::Threads::within(tokio::runtime::Handle::current()),
             panics: Panics::default(),
             drain: stop.child_token(),
             force: stop.child_token(),
