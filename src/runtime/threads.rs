@@ -6,7 +6,6 @@
 
 mod turns;
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,20 +128,24 @@ impl Threads {
 
     /// Sees to it that threads that always have work let those in that answer, until `stop`.
     pub async fn watch(self, stop: CancellationToken) {
-        let mut watched: HashMap<usize, Turns> = HashMap::new();
-        let mut slept: HashMap<usize, u64> = HashMap::new();
+        // By number; threads are only added.
+        let mut watched: Vec<(Turns, u64)> = Vec::new();
         loop {
             let mut all_sleep = true;
             for (number, (runtime, id, looked)) in self.set.own().into_iter().enumerate() {
-                // Even while a thread sleeps (tokio, `RuntimeMetrics::worker_park_unpark_count`).
+                if number == watched.len() {
+                    watched.push((Turns::new(), 0));
+                }
+                let (turns, before) = &mut watched[number];
+                // Odd while a thread sleeps (tokio, `RuntimeMetrics::worker_park_unpark_count`).
                 let count = runtime.metrics().worker_park_unpark_count(0);
-                let before = slept.insert(number, count);
-                if before == Some(count) && count.is_multiple_of(2) {
+                let has_slept = std::mem::replace(before, count) == count && !count.is_multiple_of(2);
+                if has_slept && turns.are_brief() {
                     continue;
                 }
                 all_sleep = false;
+                // Without it nothing is known, and nothing is asked for.
                 let Ok(used) = id.used() else { continue };
-                let turns = watched.entry(number).or_insert_with(Turns::new);
                 if let Some(length) = turns.judge(Instant::now(), used, looked.total()) {
                     ask(id, length);
                 }
@@ -156,12 +159,12 @@ impl Threads {
 
     /// Ends every thread, with the tasks that are left there, waiting at most `wait` for the slowest.
     pub fn shutdown(self, wait: Duration) {
-        let until = std::time::Instant::now() + wait;
+        let until = Instant::now() + wait;
         let threads = std::mem::take(&mut *self.set.lock());
         // All of them are told before the first is waited for.
         let ending: Vec<_> = threads.into_iter().filter_map(|thread| thread.own).map(|own| own.thread).collect();
         for thread in ending {
-            while !thread.is_finished() && std::time::Instant::now() < until {
+            while !thread.is_finished() && Instant::now() < until {
                 std::thread::sleep(LAST_LOOK);
             }
         }

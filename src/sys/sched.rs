@@ -65,7 +65,7 @@ impl ThreadId {
 
     /// What it asks for now. Kernels before 6.12 say zero.
     #[cfg(test)]
-    fn turns(self) -> io::Result<Duration> {
+    pub(crate) fn turns(self) -> io::Result<Duration> {
         Ok(Duration::from_nanos(self.attributes()?.sched_runtime))
     }
 
@@ -95,7 +95,7 @@ fn parse(text: &str) -> Option<Used> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     use super::*;
 

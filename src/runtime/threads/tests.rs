@@ -1,4 +1,5 @@
 use super::*;
+use crate::sys::sched::LONG;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -8,7 +9,6 @@ fn threads(limit: usize) -> Threads {
 
 fn on(place: &Place) -> String {
     let (say, said) = mpsc::channel();
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
     drop(place.runtime().spawn(async move { say.send(std::thread::current().name().unwrap().to_owned()) }));
     said.recv_timeout(LIMIT).unwrap()
 }
@@ -41,7 +41,6 @@ fn a_pod_that_never_yields_keeps_no_other_waiting() {
     let threads = threads(10);
     let (flooded, quiet) = (threads.place().unwrap(), threads.place().unwrap());
     let (release, released) = mpsc::channel::<()>();
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
     let stuck = flooded.runtime().spawn(async move { released.recv() });
     assert_eq!(on(&quiet), "culvert-data-1");
     assert!(!stuck.is_finished());
@@ -53,7 +52,6 @@ fn a_pod_that_never_yields_keeps_no_other_waiting() {
 fn shutdown_ends_what_still_runs() {
     let threads = threads(1);
     let place = threads.place().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
     let endless = place.runtime().spawn(std::future::pending::<()>());
     threads.shutdown(LIMIT);
     let runtime = Builder::new_current_thread().build().unwrap();
@@ -68,22 +66,27 @@ fn a_sleeping_thread_has_parked_and_not_woken() {
     let threads = threads(1);
     let place = threads.place().unwrap();
     on(&place);
-    let parked = || place.runtime().metrics().worker_park_unpark_count(0).is_multiple_of(2);
-    let begin = std::time::Instant::now();
+    let count = || place.runtime().metrics().worker_park_unpark_count(0);
+    let parked = || !count().is_multiple_of(2);
+    let begin = Instant::now();
     while !parked() {
         assert!(begin.elapsed() < LIMIT);
         std::thread::yield_now();
     }
-    let (release, released) = mpsc::channel::<()>();
-    let (say, said) = mpsc::channel();
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
+    // Tasks that follow each other without an end. What is counted is seen from time to time.
+    let busy = CancellationToken::new();
+    let stop = busy.clone();
     drop(place.runtime().spawn(async move {
-        say.send(()).unwrap();
-        _ = released.recv();
+        while !stop.is_cancelled() {
+            tokio::task::yield_now().await;
+        }
     }));
-    said.recv_timeout(LIMIT).unwrap();
-    assert!(!parked());
-    drop(release);
+    let begin = Instant::now();
+    while parked() {
+        assert!(begin.elapsed() < LIMIT);
+        std::thread::yield_now();
+    }
+    busy.cancel();
     threads.shutdown(LIMIT);
 }
 
@@ -93,7 +96,6 @@ fn shutdown_does_not_wait_for_what_never_ends() {
     let place = threads.place().unwrap();
     let (release, released) = mpsc::channel::<()>();
     let (say, said) = mpsc::channel();
-    #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
     drop(place.runtime().spawn(async move {
         say.send(()).unwrap();
         _ = released.recv();
@@ -101,4 +103,42 @@ fn shutdown_does_not_wait_for_what_never_ends() {
     said.recv_timeout(LIMIT).unwrap();
     threads.shutdown(Duration::from_millis(20));
     drop(release);
+}
+
+#[tokio::test]
+async fn a_thread_that_always_works_lets_others_in_until_it_rests() {
+    let threads = threads(2);
+    let (flooded, _quiet) = (threads.place().unwrap(), threads.place().unwrap());
+    let ids: Vec<_> = threads.set.own().into_iter().map(|(_, id, _)| id).collect();
+    let turns = || ids.iter().map(|id| id.turns().unwrap()).collect::<Vec<_>>();
+    let begin = Instant::now();
+    while turns() != [BRIEF; 2] {
+        // Kernels before 6.12 have no turns to ask for.
+        if begin.elapsed() > Duration::from_secs(2) && turns().iter().all(Duration::is_zero) {
+            return;
+        }
+        assert!(begin.elapsed() < LIMIT, "{:?}", turns());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (flood, end) = (CancellationToken::new(), CancellationToken::new());
+    let stop = flood.clone();
+    drop(flooded.runtime().spawn(async move {
+        while !stop.is_cancelled() {
+            tokio::task::yield_now().await;
+        }
+    }));
+    let is_seen = async |expected: [Duration; 2]| {
+        while turns() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let seen = async {
+        is_seen([LONG, BRIEF]).await;
+        flood.cancel();
+        is_seen([BRIEF; 2]).await;
+        end.cancel();
+    };
+    let both = async { tokio::join!(threads.clone().watch(end.clone()), seen) };
+    tokio::time::timeout(LIMIT, both).await.expect("in time");
+    threads.shutdown(LIMIT);
 }

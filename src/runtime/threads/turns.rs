@@ -20,6 +20,10 @@ impl Turns {
         Self { length: BRIEF, last: None }
     }
 
+    pub(super) fn are_brief(&self) -> bool {
+        self.length == BRIEF
+    }
+
     /// The thread has `used` so much at `now`, and `looked` for messages that had not come. A new length when it should ask
     /// for another.
     pub(super) fn judge(&mut self, now: Instant, used: Used, looked: Duration) -> Option<Duration> {

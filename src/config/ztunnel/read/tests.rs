@@ -119,7 +119,18 @@ fn every_variable_is_heard_or_named() {
             "TERMINATION_GRACE_PERIOD_SECONDS" | "PACKET_MARK" => "77",
             "HTTP2_CONNECTION_WINDOW_SIZE" | "HTTP2_FRAME_SIZE" | "HTTP2_STREAM_WINDOW_SIZE" => "77777",
             "POOL_MAX_STREAMS_PER_CONNECTION" | "ZTUNNEL_WORKER_THREADS" | "ZTUNNEL_RESOURCE_CPU_LIMIT" => "77",
-            "ZTUNNEL_RESOURCE_CPU_REQUEST" | "ZTUNNEL_CPU_LIMIT" => "77",
+            "ZTUNNEL_RESOURCE_CPU_REQUEST" => "77",
+            // It counts for a share alone.
+            "ZTUNNEL_CPU_LIMIT" => {
+                let threads = |limit| {
+                    settings(&[("ZTUNNEL_WORKER_THREADS", "50%"), ("ZTUNNEL_CPU_LIMIT", limit)])
+                        .data_threads
+                        .unwrap()
+                        .get()
+                };
+                assert_eq!((threads("77"), threads("4")), (39, 2));
+                continue;
+            }
             "INSTANCE_IP" => "10.9.9.9",
             "COMPLIANCE_POLICY" => "pqc",
             "RUST_LOG" => "trace",
