@@ -99,7 +99,8 @@ impl Writer {
     }
 
     /// Tells readers that every policy there is has been sent once: a converted PeerAuthentication that a workload names
-    /// and that is not here may never come. See [`Applicable::unsent`](super::Applicable::unsent). Shows what was staged.
+    /// and that is not here may never come. See [`Applicable::unsent`](super::Applicable::unsent) and
+    /// [`View::has_policies`]. Shows what was staged.
     pub fn policies_synced(&mut self) {
         self.step.synced = true;
         self.show();

@@ -69,6 +69,10 @@ impl Policies {
         !std::mem::replace(&mut self.synced, true)
     }
 
+    pub(super) const fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     pub(super) fn get(&self, key: &NamespacedName) -> Option<&Arc<Compiled>> {
         self.by_key.first(borrowed(key))
     }

@@ -278,7 +278,9 @@ fn of_a_key_that_is_removed_and_given_the_record_counts() {
 fn a_mesh_is_whole_when_it_is_told_or_replaced() {
     let (mut writer, reader) = channel();
     writer.apply(Changes { workloads: vec![workload("w", "10.0.0.1")], ..Changes::default() });
+    assert!(!reader.view().has_policies());
     writer.policies_synced();
+    assert!(reader.view().has_policies());
     assert!(!reader.view().is_whole(), "there may be more to come");
     let (mut changes, version) = (reader.changes(), reader.view().version());
     writer.whole();
@@ -290,7 +292,7 @@ fn a_mesh_is_whole_when_it_is_told_or_replaced() {
     assert_eq!(reader.view().version(), version + 1);
     let (mut writer, reader) = channel();
     writer.replace(State::default());
-    assert!(reader.view().is_whole(), "an empty mesh is one");
+    assert!(reader.view().is_whole() && reader.view().has_policies(), "an empty mesh is one");
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl View {
         self.whole
     }
 
+    /// Every policy there is has been sent once. Before that one that applies by its scope, which no workload names, may
+    /// be on its way, so that nobody can say what is allowed.
+    pub const fn has_policies(&self) -> bool {
+        self.whole || self.policies.is_synced()
+    }
+
     /// Counts up with every change; 0 is "nothing has arrived yet".
     pub const fn version(&self) -> u64 {
         self.version

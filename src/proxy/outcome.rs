@@ -92,6 +92,11 @@ pub enum Failure {
     /// Nothing has told us of the mesh yet, so that nobody can say whether the destination is in it.
     #[error("the mesh is not known yet, and {to} may be in it: is the control plane there?")]
     NoMesh { to: SocketAddr },
+    /// Policies have not all been sent yet, so that nobody can say whether one forbids the connection.
+    #[error(
+        "the mesh's policies are not known yet, and one may forbid this connection to {to}: is the control plane there, and can every policy of it be read?"
+    )]
+    NoPolicies { to: SocketAddr },
     /// There is no road.
     #[error("no way to {to}: {why}")]
     NoRoute { to: SocketAddr, why: Refusal },
@@ -156,7 +161,7 @@ impl Failure {
                 Fault::Configuration
             }
             Self::NoRoute { why: Refusal::NoEndpoint | Refusal::WaypointEmpty, .. } => Fault::Peer,
-            Self::NoMesh { .. } | Self::NoRoute { .. } => Fault::Configuration,
+            Self::NoMesh { .. } | Self::NoPolicies { .. } | Self::NoRoute { .. } => Fault::Configuration,
             Self::Socket(_) | Self::Uncaptured => Fault::Kernel,
             Self::Drained => Fault::Us,
             Self::Unsaid(unanswered) => match unanswered.why {
@@ -200,6 +205,7 @@ impl Failure {
             Self::Moved { .. } => "moved",
             Self::Name(_) => "no_dns_answer",
             Self::NoMesh { .. } => "no_mesh",
+            Self::NoPolicies { .. } => "no_policies",
             Self::NoRoute { why, .. } => match why {
                 Refusal::GatewayEmpty => "gateway_empty",
                 Refusal::Loop => "loop",

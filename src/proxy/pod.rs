@@ -308,7 +308,8 @@ impl PodProxy {
             view = self.shared.mesh.wait_for(self.shared.config.policy_wait, known).await;
             request.now = SystemTime::now();
         }
-        let decision = self.workload(&view).map(|workload| {
+        let workload = self.workload(&view);
+        let decision = workload.filter(|_| view.has_policies()).map(|workload| {
             let applicable = view.policies_for(workload);
             let decision = authz::evaluate(&request, &applicable);
             let observations = authz::observe(&request, &applicable, &decision);
@@ -320,6 +321,7 @@ impl PodProxy {
         match decision {
             Some(Decision::Allow(permit)) => Ok(permit),
             Some(Decision::Deny(denial)) => Err(Failure::Denied(Box::new(denial))),
+            None if workload.is_some() => Err(Failure::NoPolicies { to: request.destination }),
             None => Err(Failure::UnknownWorkload { to: request.destination }),
         }
     }
@@ -349,9 +351,11 @@ impl PodProxy {
         }
     }
 
-    /// The mesh knows the pod and every policy that it names and that matters to such a peer.
+    /// The mesh knows the pod, all policies that apply by their scope, and every one that the pod names and that matters
+    /// to such a peer.
     fn is_known(&self, view: &View, with_identity: bool) -> bool {
-        self.workload(view).is_some_and(|workload| view.policies_for(workload).is_complete(with_identity))
+        let named = |workload: &Arc<Held>| view.policies_for(workload).is_complete(with_identity);
+        view.has_policies() && self.workload(view).is_some_and(named)
     }
 
     /// Opens a connection from inside the pod's namespace.

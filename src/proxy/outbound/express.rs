@@ -58,6 +58,7 @@ pub(super) async fn open(captured: &Captured, attempted: &Attempted, target: &Ta
         Failure::AppConnect { .. }
         | Failure::AppTimeout { .. }
         | Failure::Limit { .. }
+        | Failure::NoPolicies { .. }
         | Failure::NotOurs { .. }
         | Failure::UnknownWorkload { .. } => Blame::Endpoint,
         _ => Blame::Final,

@@ -274,22 +274,13 @@ async fn a_missing_name_ends_nothing_that_lives_and_a_policy_does() {
     let (mut writer, reader) = mesh::channel();
     let shared = shared_with(reader);
     let (cart, _) = start(&shared, "cart");
-    let record = |policies: &[&str]| Workload {
-        uid: "w".into(),
-        name: "cart".into(),
-        namespace: "shop".into(),
-        addresses: vec![address().ip()],
-        policies: policies.iter().map(|name| NamespacedName::new("shop", *name)).collect(),
-        ..Workload::default()
-    };
-    let with = |policies: &[&str]| mesh::Changes { workloads: vec![record(policies)], ..mesh::Changes::default() };
-    writer.apply(with(&[]));
+    writer.apply(cart_with(&[]));
     let arrived = cart.arrived().register(Connection::new(facts(), Instant::now(), Arc::new(Meter::default())));
     let hand = async {
         let breath = || tokio::time::sleep(Duration::from_secs(1));
         for names in [&["late"][..], &["converted_peer_authentication_x"], &["late", "deny"]] {
             breath().await;
-            writer.apply(with(names));
+            writer.apply(cart_with(names));
         }
         breath().await;
         writer.policies_synced();
@@ -306,6 +297,108 @@ async fn a_missing_name_ends_nothing_that_lives_and_a_policy_does() {
         reason = hand => assert_eq!(reason, "policy_changed"),
         () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it lives on"),
     }
+}
+
+/// The record of the pod `cart`, which names these policies.
+fn cart_with(policies: &[&str]) -> mesh::Changes {
+    let record = Workload {
+        uid: "w".into(),
+        name: "cart".into(),
+        namespace: "shop".into(),
+        addresses: vec![address().ip()],
+        policies: policies.iter().map(|name| NamespacedName::new("shop", *name)).collect(),
+        ..Workload::default()
+    };
+    mesh::Changes { workloads: vec![record], ..mesh::Changes::default() }
+}
+
+/// A DENY of its namespace that fires, or never does.
+fn deny(name: &str, fires: bool) -> mesh::Changes {
+    let groups = fires.then(|| Group { rule: 0, clauses: Vec::new() }).into_iter().collect();
+    let policy = Policy::new(NamespacedName::new("shop", name), Scope::Namespace, Action::Deny, groups);
+    mesh::Changes { policies: vec![policy], ..mesh::Changes::default() }
+}
+
+/// Whether a peer is let in, or why not, and after how many seconds.
+async fn judged(pod: &PodProxy, peer: Option<&Identity>) -> (Result<(), Failure>, u64) {
+    let (began, source) = (Instant::now(), "10.0.0.2".parse().unwrap());
+    let request = Request { peer, foreign: false, source, destination: address(), now: SystemTime::now() };
+    let judged = pod.admit(&request).await.map(drop);
+    (judged, began.elapsed().as_secs())
+}
+
+/// The reason, in place of the failure.
+fn why((judged, after): (Result<(), Failure>, u64)) -> (Option<&'static str>, u64) {
+    (judged.err().map(|failure| failure.reason()), after)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_let_in_before_the_policies_are_known() {
+    let till = Identity::new("cluster.local", "shop", "till");
+    for peer in [None, Some(&till)] {
+        for denied in [false, true] {
+            let (mut writer, reader) = mesh::channel();
+            let shared = shared_with(reader);
+            let (cart, _) = start(&shared, "cart");
+            assert_eq!(why(judged(&cart, peer).await), (Some("unknown_workload"), 2));
+            // The pod is known, and what applies by its scope may be on its way: nobody names it.
+            writer.apply(cart_with(&[]));
+            let (refused, after) = judged(&cart, peer).await;
+            let refused = refused.unwrap_err();
+            assert_eq!((refused.reason(), refused.status(), after), ("no_policies", 503, 2));
+            // Some of them are not all of them.
+            writer.apply(deny("other", false));
+            assert_eq!(why(judged(&cart, peer).await), (Some("no_policies"), 2));
+            let rest = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                writer.apply(deny("late", denied));
+                writer.policies_synced();
+            };
+            let (found, ()) = tokio::join!(judged(&cart, peer), rest);
+            assert_eq!(why(found), (denied.then_some("policy"), 1), "who waits is woken");
+            assert_eq!(why(judged(&cart, peer).await), (denied.then_some("policy"), 0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_the_pod_names_is_waited_for_and_then_missing() {
+    let till = Identity::new("cluster.local", "shop", "till");
+    let (mut writer, reader) = mesh::channel();
+    let shared = shared_with(reader);
+    let (cart, _) = start(&shared, "cart");
+    writer.policies_synced();
+    writer.apply(cart_with(&["late"]));
+    for peer in [None, Some(&till)] {
+        let (refused, after) = judged(&cart, peer).await;
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.reason(), refused.status(), after), ("policy", 401, 2));
+        assert_eq!(refused.policy().as_deref(), Some("shop/late"));
+        let Failure::Denied(denial) = &refused else { panic!("{refused}") };
+        assert_eq!(denial.reason(), authz::Reason::MissingPolicy);
+    }
+    let comes = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        writer.apply(deny("late", false));
+    };
+    let (found, ()) = tokio::join!(judged(&cart, None), comes);
+    assert_eq!(why(found), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_converted_peer_authentication_that_never_comes_refuses_peers_without_identity_alone() {
+    let till = Identity::new("cluster.local", "shop", "till");
+    let (mut writer, reader) = mesh::channel();
+    let shared = shared_with(reader);
+    let (cart, _) = start(&shared, "cart");
+    writer.apply(cart_with(&["converted_peer_authentication_x"]));
+    assert_eq!(why(judged(&cart, Some(&till)).await), (Some("no_policies"), 2), "the first sync is on its way");
+    writer.policies_synced();
+    assert_eq!(why(judged(&cart, Some(&till)).await), (None, 0));
+    let (refused, after) = judged(&cart, None).await;
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.reason(), after), ("policy", 2));
+    assert_eq!(refused.policy().as_deref(), Some("shop/converted_peer_authentication_x"));
 }
 
 #[tokio::test]
