@@ -223,7 +223,7 @@ async fn converse<S: Sink>(
             written = Instant::now();
         }
         let (waits, reads) = (!outbox.is_empty(), outbox.len() < WAITING);
-        let settled = engine.protocol.is_answered();
+        let settled = engine.protocol.firsts().are_answered();
         tokio::select! {
             response = inbound.next(), if reads => match response {
                 Ok(Some(response)) => {

@@ -110,16 +110,17 @@ impl<S: Sink> Engine<S> {
         self.pend(kind, now);
         self.observer.refused(kind, refused.count());
         let at = SystemTime::now();
-        let (held, missing) = (self.protocol.held(kind), self.protocol.missing(kind));
-        let answered = self.protocol.is_answered();
+        let (held, firsts) = (self.protocol.held(kind), self.protocol.firsts());
         self.status.send_modify(|status| {
             status.connected_since.get_or_insert(at);
-            status.answered = answered;
+            status.answered = firsts.are_answered();
             let of_type = status.of_mut(kind);
-            (of_type.held, of_type.missing) = (held, missing);
+            (of_type.held, of_type.missing) = (held, firsts[kind].missing());
             if accepted {
-                of_type.synced |= missing == 0;
                 of_type.last_accepted = Some(at);
+                for kind in Kind::ALL {
+                    status.of_mut(kind).synced |= firsts.is_complete(kind);
+                }
                 status.restored &= !status.synced();
             }
         });
@@ -218,7 +219,7 @@ impl<S: Sink> Engine<S> {
 
     /// Tells what keeps a node from being ready.
     fn pend(&mut self, kind: Kind, now: Instant) {
-        let missing = self.protocol.missing(kind);
+        let missing = self.protocol.firsts()[kind].missing();
         let waits = missing > 0 && {
             let status = self.status.borrow();
             let one_by_one = status.on_demand && kind == Kind::Address;

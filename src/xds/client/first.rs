@@ -1,10 +1,13 @@
-//! What is known of one type's first answer on one stream. Pure.
+//! What is known of the first answers on one stream. Pure.
 
 use std::collections::HashSet;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::kind::Kind;
 
 /// What the first request had no room for and no response named is removed after 10 s without a response of that type,
 /// 60 s after the last one that named some of it at the latest: over a thin line the first answer takes minutes. The protocol does not say where the first answer ends, and to remove too
@@ -14,6 +17,14 @@ pub(super) const SETTLED: Duration = Duration::from_secs(60);
 /// Refused names that are remembered, and the bytes of one. With more, or a longer one, only a new stream tells.
 const REFUSED: usize = 16_384;
 const LONGEST: usize = 1024;
+
+/// Both types on this stream.
+#[derive(Debug)]
+pub(super) struct Firsts {
+    of: [First; 2],
+    /// Addresses are asked for one by one.
+    on_demand: bool,
+}
 
 /// One type on this stream.
 #[derive(Debug, Default)]
@@ -31,6 +42,45 @@ pub(super) struct First {
     /// Something was refused that is not in `missing`.
     more_missing: bool,
     is_answered: bool,
+}
+
+// === impl Firsts ===
+
+impl Firsts {
+    pub(super) fn new(on_demand: bool) -> Self {
+        Self { of: <[First; 2]>::default(), on_demand }
+    }
+
+    /// Whether there was a response of each type that is not asked for one by one.
+    pub(super) fn are_answered(&self) -> bool {
+        self.of[Kind::Authorization.index()].is_answered
+            && (self.on_demand || self.of[Kind::Address.index()].is_answered)
+    }
+
+    /// Whether the stream has brought all that there is of a type, and all of it is held. The protocol does not say where
+    /// a first answer ends. Policies come in one response; addresses may come in pieces, with policies behind them.
+    pub(super) fn is_complete(&self, kind: Kind) -> bool {
+        let ended = match kind {
+            Kind::Address => self.are_answered(),
+            Kind::Authorization => true,
+        };
+        let of_type = &self.of[kind.index()];
+        ended && of_type.is_answered && of_type.missing() == 0
+    }
+}
+
+impl Index<Kind> for Firsts {
+    type Output = First;
+
+    fn index(&self, kind: Kind) -> &First {
+        &self.of[kind.index()]
+    }
+}
+
+impl IndexMut<Kind> for Firsts {
+    fn index_mut(&mut self, kind: Kind) -> &mut First {
+        &mut self.of[kind.index()]
+    }
 }
 
 // === impl First ===
@@ -65,11 +115,6 @@ impl First {
             self.settle = Some(((now + QUIET).min(latest), latest));
         }
         self.confirms = false;
-    }
-
-    /// Whether there was a response of this type.
-    pub(super) const fn is_answered(&self) -> bool {
-        self.is_answered
     }
 
     /// Resources that were refused and of which nothing is held.

@@ -20,7 +20,7 @@ use super::absent::Absent;
 use super::complaints::Complaints;
 use super::demand::{Answer, Book, Key};
 use super::envelope::Envelope;
-use super::first::First;
+use super::first::Firsts;
 use super::held::Held;
 use super::intake::{self, Fresh, Thing};
 use super::kind::Kind;
@@ -50,7 +50,7 @@ pub(super) struct Protocol<T> {
     held: Held,
     sharing: Sharing,
     book: Book<T>,
-    types: [First; 2],
+    firsts: Firsts,
     refusals: Rate,
     /// Answers to refused responses that wait for the budget: by kind, and last that of unknown types.
     delayed: [Option<(Instant, Request)>; 3],
@@ -85,7 +85,7 @@ impl<T> Protocol<T> {
             held: Held::default(),
             sharing: Sharing::default(),
             book: Book::new(),
-            types: <[First; 2]>::default(),
+            firsts: Firsts::new(on_demand),
             refusals: Rate::new(REFUSALS.0, REFUSALS.1),
             delayed: [None, None, None],
             let_go: VecDeque::new(),
@@ -121,7 +121,7 @@ impl<T> Protocol<T> {
             if one_by_one {
                 requests.extend(subscribe(left.iter().chain(self.book.keys()).chain(self.absent.iter())));
             } else {
-                self.types[kind.index()].unconfirmed = left.into_iter().collect();
+                self.firsts[kind].unconfirmed = left.into_iter().collect();
             }
         }
         requests
@@ -130,7 +130,7 @@ impl<T> Protocol<T> {
     /// The stream has ended. What is held stays, and who waits goes on waiting.
     pub(super) fn closed(&mut self) {
         self.connected = false;
-        self.types = <[First; 2]>::default();
+        self.firsts = Firsts::new(self.on_demand);
         self.delayed = [None, None, None];
         self.let_go.clear();
     }
@@ -170,7 +170,7 @@ impl<T> Protocol<T> {
                 Err(bad) => {
                     intake.taken.refused.add(&bad.refused);
                     let is_held = bad.names.first().is_some_and(|name| self.held.contains(kind, name));
-                    self.types[kind.index()].refused(&bad.names, is_held);
+                    self.firsts[kind].refused(&bad.names, is_held);
                     for name in &bad.names {
                         self.answer(kind, name, Answer::Refused, &mut intake.taken.answers);
                     }
@@ -196,7 +196,7 @@ impl<T> Protocol<T> {
         let mut given_up = Vec::new();
         if let Some(kind) = kind {
             for name in &removed {
-                self.types[kind.index()].told(name);
+                self.firsts[kind].told(name);
                 self.remove(kind, name, &mut taken.update, keep);
                 if self.answer(kind, name, Answer::Missing, &mut taken.answers) && self.on_demand {
                     // It may appear, and then whoever called it wants to know. The oldest must not pile up at the server.
@@ -205,7 +205,7 @@ impl<T> Protocol<T> {
             }
             // What went and came again in one response is there.
             taken.update.removed.retain(|removed| !self.held.holds(removed));
-            self.types[kind.index()].answered(now);
+            self.firsts[kind].answered(now);
         } else {
             let fault = Fault::new(&type_url, "nothing of this type was asked for");
             taken.refused.add(fault.within("type_url"));
@@ -254,7 +254,7 @@ impl<T> Protocol<T> {
         }
         let mut update = Update::default();
         for kind in Kind::ALL {
-            for name in self.types[kind.index()].gone(now) {
+            for name in self.firsts[kind].gone(now) {
                 self.remove(kind, &name, &mut update, keep);
             }
         }
@@ -264,7 +264,7 @@ impl<T> Protocol<T> {
     /// When [`Self::tick`] has something to do.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let delayed = self.delayed.iter().flatten().map(|(at, _)| *at);
-        let settle = self.types.iter().filter_map(First::next_at);
+        let settle = Kind::ALL.into_iter().filter_map(|kind| self.firsts[kind].next_at());
         delayed.chain(settle).chain(self.book.next_deadline()).min()
     }
 
@@ -272,15 +272,9 @@ impl<T> Protocol<T> {
         self.held.len(kind)
     }
 
-    /// Whether this stream has brought a response of each type that is not asked for one by one.
-    pub(super) fn is_answered(&self) -> bool {
-        let asked = |kind| !(self.on_demand && kind == Kind::Address);
-        Kind::ALL.into_iter().filter(|kind| asked(*kind)).all(|kind| self.types[kind.index()].is_answered())
-    }
-
-    /// How many resources were refused on this stream of which no earlier version is held.
-    pub(super) fn missing(&self, kind: Kind) -> usize {
-        self.types[kind.index()].missing()
+    /// What is known of the first answers on this stream.
+    pub(super) const fn firsts(&self) -> &Firsts {
+        &self.firsts
     }
 
     fn accept(&mut self, kind: Kind, fresh: Fresh, intake: &mut Intake<T>, keep: Keeping<'_>) {
@@ -289,7 +283,7 @@ impl<T> Protocol<T> {
         if !left_out.is_empty() {
             intake.taken.left_out.add(format_args!("{}: {left_out}", name.escape_debug()));
         }
-        self.types[kind.index()].told(&name);
+        self.firsts[kind].told(&name);
         if !self.book.is_empty() || !self.absent.is_empty() {
             for key in std::iter::once(&name).chain(&thing.addresses()) {
                 self.absent.remove(key);

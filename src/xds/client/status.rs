@@ -26,7 +26,8 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeStatus {
     /// This process has once held all that was sent: nothing of it was refused, or what was refused has been sent anew
-    /// or taken back, or an earlier version of it is held.
+    /// or taken back, or an earlier version of it is held. Addresses may come in pieces, so theirs is not before policies
+    /// were answered as well.
     pub synced: bool,
     /// Resources that were refused on the stream that is open, or was last, and of which no earlier version is held.
     pub missing: usize,

@@ -116,7 +116,7 @@ fn what_was_refused_and_is_not_held_is_missing() {
     let now = Instant::now();
     let mut take = |nonce, resources, removed: &[&str]| {
         take(&mut client, now, &response(AUTHORIZATION, nonce, resources, removed));
-        client.missing(AUTHORIZATION)
+        client.firsts[AUTHORIZATION].missing()
     };
     let bad = |name: &str| broken(AUTHORIZATION, name);
     assert_eq!(take("1", vec![of_policy(&policy("a")), bad("shop/b"), bad("shop/c")], &[]), 2);
@@ -126,7 +126,7 @@ fn what_was_refused_and_is_not_held_is_missing() {
     let many = (0..20_000).map(|n| bad(&format!("shop/{n}"))).collect();
     assert!((16_384..20_000).contains(&take("5", many, &[])), "bounded");
     client.open();
-    assert_eq!(client.missing(AUTHORIZATION), 0, "the server sends it again");
+    assert_eq!(client.firsts[AUTHORIZATION].missing(), 0, "the server sends it again");
 }
 
 #[test]
@@ -352,11 +352,11 @@ fn a_first_request_is_bounded_and_what_the_server_does_not_name_goes() {
     let told = request.initial_resource_versions.len();
     assert!(size(&request) <= 4 << 20 && size(&request) > 2 << 20, "{}", size(&request));
     assert!(told > 10_000 && told < MANY);
-    assert_eq!(client.types[0].unconfirmed.len(), MANY - told);
+    assert_eq!(client.firsts[ADDRESS].unconfirmed.len(), MANY - told);
     // Nothing goes before the server has said anything.
     assert_eq!(client.next_at(), None);
     // It sends what it was not told of, in two responses; one resource it does not have any more, one is refused.
-    let mut unconfirmed: Vec<_> = client.types[0].unconfirmed.iter().cloned().collect();
+    let mut unconfirmed: Vec<_> = client.firsts[ADDRESS].unconfirmed.iter().cloned().collect();
     let gone = unconfirmed.pop().unwrap();
     let refused = unconfirmed.pop().unwrap();
     let of = |uid: &Arc<str>| of_workload(&workload(uid, "10.0.0.2"), "ab54a98ceb1f0ad2");
@@ -403,7 +403,7 @@ fn a_thin_line_has_the_time_that_it_needs() {
     client.open();
     many(&mut client, start);
     client.open();
-    let unconfirmed: Vec<_> = client.types[0].unconfirmed.iter().cloned().collect();
+    let unconfirmed: Vec<_> = client.firsts[ADDRESS].unconfirmed.iter().cloned().collect();
     let mut now = start;
     for some in unconfirmed.chunks(unconfirmed.len().div_ceil(30)) {
         now += Duration::from_secs(9);
@@ -411,7 +411,7 @@ fn a_thin_line_has_the_time_that_it_needs() {
         let named = some.iter().map(|uid| of_workload(&workload(uid, "10.0.0.2"), "ab54a98ceb1f0ad2")).collect();
         take(&mut client, now, &response(ADDRESS, "n", named, &[]));
     }
-    assert!(now - start > 4 * SETTLED && client.types[0].unconfirmed.is_empty());
+    assert!(now - start > 4 * SETTLED && client.firsts[ADDRESS].unconfirmed.is_empty());
     assert!(client.tick(now + SETTLED, &mut |_| {}).update.is_empty());
     assert_eq!(client.held(ADDRESS), MANY);
 }
@@ -428,7 +428,7 @@ fn one_by_one_every_name_is_in_some_request() {
     let named =
         requests.iter().map(|request| request.initial_resource_versions.len() + request.resource_names_subscribe.len());
     assert_eq!(named.sum::<usize>(), MANY + 1, "and the star");
-    assert!(client.types[0].unconfirmed.is_empty());
+    assert!(client.firsts[ADDRESS].unconfirmed.is_empty());
 }
 
 #[test]

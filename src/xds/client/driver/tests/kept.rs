@@ -90,6 +90,41 @@ async fn a_first_sync_that_was_not_finished_is_not_used() {
     assert!(!status.borrow().ready());
 }
 
+/// Addresses in pieces, with policies behind them. One of the second piece cannot be read, and who is there would be called
+/// in clear.
+#[tokio::test(start_paused = true)]
+async fn a_hole_in_a_later_piece_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let Scene { client, mut streams, status, .. } = scene(false, keep(root.path()));
+    let piece = |nonce: &str, uid: &str| response(ADDRESS, nonce, vec![of_workload(&workload(uid, "10.0.0.1"), "1")], &[]);
+    play(client, async {
+        // The first stream breaks between the pieces.
+        let stream = streams.recv().await.unwrap();
+        stream.send(piece("1", "uid-1")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!status.borrow().address.synced, "there may be more");
+        drop(stream);
+        let mut stream = streams.recv().await.unwrap();
+        stream.send(piece("2", "uid-2")).await;
+        let bad = vec![of_workload(&workload("uid-3", "10.0.0.3"), "1"), broken(ADDRESS, "uid-4")];
+        stream.send(response(ADDRESS, "3", bad, &[])).await;
+        stream.send(response(AUTHORIZATION, "4", vec![of_policy(&policy("p"))], &[])).await;
+        for _ in 0..5 {
+            stream.request().await;
+        }
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        let now = status.borrow().clone();
+        assert!(now.authorization.synced && !now.address.synced && !now.ready(), "{now:?}");
+        assert_eq!(now.address.missing, 1);
+        assert!(!scene(false, keep(root.path())).status.borrow().ready(), "the file was never marked");
+        stream.send(piece("5", "uid-4")).await;
+        stream.request().await;
+        assert!(status.borrow().ready() && status.borrow().synced());
+    })
+    .await;
+    assert_eq!(scene(false, keep(root.path())).mesh.names().len(), 5);
+}
+
 /// A policy that nobody can read may be one that denies: neither ready nor marked, until it is mended or gone.
 #[tokio::test(start_paused = true)]
 async fn a_first_sync_with_a_hole_is_none() {
@@ -106,7 +141,7 @@ async fn a_first_sync_with_a_hole_is_none() {
         // It stays connected: what is missing comes with the change that mends it.
         tokio::time::sleep(Duration::from_secs(300)).await;
         let now = status.borrow().clone();
-        assert!(!now.ready() && !now.authorization.synced && now.address.synced);
+        assert!(!now.ready() && !now.authorization.synced);
         assert_eq!(now.authorization.missing, 1);
         let Scene { mesh, status: other, .. } = scene(false, keep(root.path()));
         assert!(mesh.names().is_empty() && !other.borrow().ready(), "the file was never marked");
