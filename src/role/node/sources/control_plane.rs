@@ -142,13 +142,14 @@ fn changes(update: Update) -> Changes {
     Changes { removed: removed.collect(), workloads, services, policies }
 }
 
-/// Tells readiness and the mesh of a state that can be served, and the mesh of the first sync of policies.
+/// Tells readiness and the mesh of a state that can be served, and the mesh of the first sync of policies. A state from disk had
+/// one: it was marked only after that, so that a converted PeerAuthentication which is not in it may never come either.
 async fn follow(mut status: watch::Receiver<Status>, mesh: ToMesh, ready: Condition, stop: CancellationToken) {
     let (mut told, mut whole) = (false, false);
     loop {
         let (is_ready, has_policies) = {
             let status = status.borrow_and_update();
-            (status.ready(), status.of(client::Kind::Authorization).synced)
+            (status.ready(), status.restored || status.of(client::Kind::Authorization).synced)
         };
         if is_ready && !std::mem::replace(&mut whole, true) {
             mesh.held.lock().whole();
