@@ -103,7 +103,7 @@ fn currency(status: &client::Status, now: SystemTime) -> Value {
         "restored": status.restored,
         "connected": status.connected_since.is_some(),
         "ageSeconds": status.age(now).map(|age| age.as_secs()),
-        "missing": status.address.missing + status.authorization.missing,
+        "missing": status.missing(),
     })
 }
 

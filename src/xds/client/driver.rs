@@ -96,8 +96,8 @@ impl<C: Connect, S: Sink> Client<C, S> {
         let mut protocol = Protocol::new(node.clone(), on_demand);
         if let Some(keep) = &mut keep {
             match restore(&mut protocol, &mut sink, keep) {
-                Some(as_of) => {
-                    status.restored = true;
+                Some((as_of, lost)) => {
+                    (status.restored, status.lost) = (true, lost);
                     status.as_of = Some(as_of);
                     Kind::ALL.into_iter().for_each(|kind| status.of_mut(kind).held = protocol.held(kind));
                 }
@@ -244,9 +244,9 @@ async fn converse<S: Sink>(
     }
 }
 
-/// Reads the kept state; `None` when there is none to use. A policy that cannot be read is a reason not to use it: who
-/// it denies would be let in. An address that cannot is left out.
-fn restore<T>(protocol: &mut Protocol<T>, sink: &mut impl Sink, keep: &Keep) -> Option<SystemTime> {
+/// Reads the kept state; `None` when there is none to use, else its time and how many addresses cannot be read and are left
+/// out. A policy that cannot be read is a reason not to use it: who it denies would be let in.
+fn restore<T>(protocol: &mut Protocol<T>, sink: &mut impl Sink, keep: &Keep) -> Option<(SystemTime, usize)> {
     let loaded = keep.loaded.as_ref()?;
     let (mut update, mut lost, mut unreadable) = (Update::default(), 0_usize, None);
     let read = loaded.each(|record| {
@@ -269,11 +269,15 @@ fn restore<T>(protocol: &mut Protocol<T>, sink: &mut impl Sink, keep: &Keep) -> 
         return None;
     }
     if lost > 0 {
-        tracing::warn!(lost, "some addresses of the kept state cannot be read and are left out");
+        tracing::warn!(
+            lost,
+            "some addresses of the kept state cannot be read and are left out; unless addresses are asked for one by one, \
+             what is not known is not called before the control plane has answered"
+        );
     }
     let as_of = loaded.as_of?;
     sink.apply(update);
-    Some(as_of)
+    Some((as_of, lost))
 }
 
 // === impl End ===

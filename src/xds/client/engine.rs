@@ -121,7 +121,9 @@ impl<S: Sink> Engine<S> {
                 for kind in Kind::ALL {
                     status.of_mut(kind).synced |= firsts.is_complete(kind);
                 }
-                status.restored &= !status.synced();
+                if status.synced() {
+                    (status.restored, status.lost) = (false, 0);
+                }
             }
         });
         if accepted {

@@ -18,6 +18,9 @@ pub struct Status {
     pub as_of: Option<SystemTime>,
     /// The state was read from disk, and no response has been taken since.
     pub restored: bool,
+    /// Addresses of that state that this version cannot read. What is there would be called in clear if it were taken for
+    /// outside of the mesh.
+    pub lost: usize,
     pub address: TypeStatus,
     pub authorization: TypeStatus,
 }
@@ -59,9 +62,14 @@ impl Status {
         (self.on_demand || self.address.synced) && self.authorization.synced
     }
 
-    /// There is a state to serve: the control plane's, or the one from disk.
+    /// There is a state to serve as the whole mesh: the control plane's, or the one from disk.
     pub const fn ready(&self) -> bool {
-        self.restored || self.synced()
+        (self.restored && (self.on_demand || self.lost == 0)) || self.synced()
+    }
+
+    /// Resources that cannot be read and of which nothing is held.
+    pub fn missing(&self) -> usize {
+        self.address.missing.max(self.lost) + self.authorization.missing
     }
 
     /// How long ago the state was last known to be the control plane's; zero while it is told of every change. `None`: there is no state.
@@ -88,6 +96,9 @@ mod tests {
         status = Status { restored: true, as_of: Some(at(5)), ..Status::default() };
         assert!(status.ready() && !status.synced());
         assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)));
+        let lost = Status { lost: 2, ..status.clone() };
+        assert!(!lost.ready() && Status { on_demand: true, ..lost.clone() }.ready());
+        assert_eq!((lost.missing(), status.missing()), (2, 0));
         assert_eq!(status.age(at(1)), Some(Duration::ZERO), "the clock went back");
         status.connected_since = Some(at(6));
         assert_eq!(status.age(at(9)), Some(Duration::from_secs(4)), "policies are still those of the disk");

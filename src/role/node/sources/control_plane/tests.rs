@@ -88,4 +88,6 @@ async fn policies_are_known_from_disk_or_from_the_control_plane() {
     let asked: fn(&mut Status) = |status| (status.on_demand, status.authorization.synced) = (true, true);
     assert_eq!(known(asked).await, (true, true));
     assert_eq!(known(|status| status.restored = true).await, (true, true));
+    let hole: fn(&mut Status) = |status| (status.restored, status.lost) = (true, 1);
+    assert_eq!(known(hole).await, (true, false));
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::super::outcome::Record;
 use super::*;
 
 fn keep(directory: &Path) -> Option<Keep> {
@@ -52,6 +53,43 @@ async fn a_restart_serves_at_once_and_with_no_control_plane() {
     })
     .await;
     assert_eq!(scene(false, keep(root.path())).mesh.names().len(), 3, "and the next one as well");
+}
+
+/// An older version could read it.
+#[tokio::test(start_paused = true)]
+async fn a_state_with_an_address_that_cannot_be_read_is_not_the_whole_mesh() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut pieces, keeper) = Keeper::new(keep(root.path()).unwrap());
+    let good = of_workload(&workload("uid-1", "10.0.0.1"), "1").resource.unwrap().value;
+    let of_policy = of_policy(&policy("p")).resource.unwrap().value;
+    let records = [(ADDRESS, "uid-1", &good[..]), (ADDRESS, "uid-2", &[0xff]), (AUTHORIZATION, "shop/p", &of_policy)];
+    for (kind, name, value) in records {
+        pieces.record(Record { kind, name, version: "1", value: Some(value) });
+    }
+    pieces.mark(SystemTime::now());
+    drop(pieces);
+    keeper.run().await;
+
+    let Scene { mesh, status, .. } = scene(true, keep(root.path()));
+    assert_eq!((mesh.names().len(), status.borrow().ready()), (2, true), "on demand it is asked for");
+    let Scene { client, mesh, mut streams, status, .. } = scene(false, keep(root.path()));
+    let now = status.borrow().clone();
+    assert_eq!((mesh.names().len(), now.missing()), (2, 1), "what can be read serves");
+    assert!(now.restored && !now.ready(), "who is at uid-2 would be called in clear");
+    play(client, async {
+        let mut stream = streams.recv().await.unwrap();
+        let held = stream.request().await.initial_resource_versions;
+        assert!(held.contains_key("uid-1") && !held.contains_key("uid-2"));
+        stream.send(response(ADDRESS, "1", vec![of_workload(&workload("uid-2", "10.0.0.2"), "2")], &[])).await;
+        stream.send(response(AUTHORIZATION, "2", vec![], &[])).await;
+        for _ in 0..3 {
+            stream.request().await;
+        }
+        let now = status.borrow().clone();
+        assert!(now.ready() && !now.restored, "{now:?}");
+        assert_eq!((mesh.names().len(), now.missing()), (3, 0));
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
