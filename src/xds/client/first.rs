@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::kind::Kind;
 
 /// What the first request had no room for and no response named is removed after 10 s without a response of that type,
-/// 60 s after the last one that named some of it at the latest: over a thin line the first answer takes minutes. The protocol does not say where the first answer ends, and to remove too
-/// early is worse than too late.
+/// 60 s after the last one that named some of it at the latest, and not before both types were answered: one piece of a first
+/// answer may be on a thin line for longer than that, and policies come behind all of them. The protocol does not say where
+/// the first answer ends, and to remove too early is worse than too late.
 pub(super) const QUIET: Duration = Duration::from_secs(10);
 pub(super) const SETTLED: Duration = Duration::from_secs(60);
 /// Refused names that are remembered, and the bytes of one. With more, or a longer one, only a new stream tells.
@@ -55,6 +56,26 @@ impl Firsts {
     pub(super) fn are_answered(&self) -> bool {
         self.of[Kind::Authorization.index()].is_answered
             && (self.on_demand || self.of[Kind::Address.index()].is_answered)
+    }
+
+    /// A response of this type has been taken.
+    pub(super) fn answered(&mut self, kind: Kind, now: Instant) {
+        let before = self.are_answered();
+        self[kind].answered(now);
+        if !before && self.are_answered() {
+            self.of.iter_mut().for_each(|of_type| of_type.put_off(now));
+        }
+    }
+
+    /// When [`Self::gone`] has something to say.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        let settle = self.of.iter().filter_map(|of_type| Some(of_type.settle?.0)).min();
+        settle.filter(|_| self.are_answered())
+    }
+
+    /// The names that the server did not name in time, once.
+    pub(super) fn gone(&mut self, kind: Kind, now: Instant) -> HashSet<Arc<str>> {
+        if self.are_answered() { self[kind].gone(now) } else { HashSet::new() }
     }
 
     /// Whether the stream has brought all that there is of a type, and all of it is held. The protocol does not say where
@@ -107,8 +128,7 @@ impl First {
         }
     }
 
-    /// A response of this type has been taken.
-    pub(super) fn answered(&mut self, now: Instant) {
+    fn answered(&mut self, now: Instant) {
         self.is_answered = true;
         if !self.unconfirmed.is_empty() && !self.nameless {
             let latest = self.settle.filter(|_| !self.confirms).map_or(now + SETTLED, |(_, latest)| latest);
@@ -122,13 +142,14 @@ impl First {
         self.missing.len() + usize::from(self.more_missing)
     }
 
-    /// When [`Self::gone`] has something to say.
-    pub(super) fn next_at(&self) -> Option<Instant> {
-        self.settle.map(|(at, _)| at)
+    /// Both times count from now at the earliest.
+    fn put_off(&mut self, now: Instant) {
+        if self.settle.is_some() {
+            self.settle = Some((now + QUIET, now + SETTLED));
+        }
     }
 
-    /// The names that the server did not name in time, once.
-    pub(super) fn gone(&mut self, now: Instant) -> HashSet<Arc<str>> {
+    fn gone(&mut self, now: Instant) -> HashSet<Arc<str>> {
         if self.settle.is_none_or(|(at, _)| at > now) {
             return HashSet::new();
         }

@@ -205,7 +205,7 @@ impl<T> Protocol<T> {
             }
             // What went and came again in one response is there.
             taken.update.removed.retain(|removed| !self.held.holds(removed));
-            self.firsts[kind].answered(now);
+            self.firsts.answered(kind, now);
         } else {
             let fault = Fault::new(&type_url, "nothing of this type was asked for");
             taken.refused.add(fault.within("type_url"));
@@ -254,7 +254,7 @@ impl<T> Protocol<T> {
         }
         let mut update = Update::default();
         for kind in Kind::ALL {
-            for name in self.firsts[kind].gone(now) {
+            for name in self.firsts.gone(kind, now) {
                 self.remove(kind, &name, &mut update, keep);
             }
         }
@@ -264,8 +264,7 @@ impl<T> Protocol<T> {
     /// When [`Self::tick`] has something to do.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let delayed = self.delayed.iter().flatten().map(|(at, _)| *at);
-        let settle = Kind::ALL.into_iter().filter_map(|kind| self.firsts[kind].next_at());
-        delayed.chain(settle).chain(self.book.next_deadline()).min()
+        delayed.chain(self.firsts.next_at()).chain(self.book.next_deadline()).min()
     }
 
     pub(super) fn held(&self, kind: Kind) -> usize {

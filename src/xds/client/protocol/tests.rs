@@ -319,6 +319,13 @@ fn many(client: &mut Client, now: Instant) {
     assert_eq!(taken.update.workloads.len(), MANY);
 }
 
+/// A new stream, on which policies are answered: they may come first where addresses come in one response.
+fn open_with_policies(client: &mut Client, now: Instant) -> Request {
+    let first = client.open().swap_remove(0);
+    take(client, now, &response(AUTHORIZATION, "p", vec![], &[]));
+    first
+}
+
 fn size(request: &Request) -> usize {
     prost::Message::encoded_len(request)
 }
@@ -348,7 +355,7 @@ fn a_first_request_is_bounded_and_what_the_server_does_not_name_goes() {
     let mut client = client(false);
     client.open();
     many(&mut client, now);
-    let request = client.open().swap_remove(0);
+    let request = open_with_policies(&mut client, now);
     let told = request.initial_resource_versions.len();
     assert!(size(&request) <= 4 << 20 && size(&request) > 2 << 20, "{}", size(&request));
     assert!(told > 10_000 && told < MANY);
@@ -382,7 +389,7 @@ fn a_busy_server_puts_it_off_for_a_minute_and_no_longer() {
     let mut client = client(false);
     client.open();
     many(&mut client, start);
-    client.open();
+    open_with_policies(&mut client, start);
     for seconds in 0..59 {
         take(&mut client, start + Duration::from_secs(seconds), &response(ADDRESS, "n", vec![], &[]));
     }
@@ -402,7 +409,7 @@ fn a_thin_line_has_the_time_that_it_needs() {
     let mut client = client(false);
     client.open();
     many(&mut client, start);
-    client.open();
+    open_with_policies(&mut client, start);
     let unconfirmed: Vec<_> = client.firsts[ADDRESS].unconfirmed.iter().cloned().collect();
     let mut now = start;
     for some in unconfirmed.chunks(unconfirmed.len().div_ceil(30)) {
@@ -414,6 +421,32 @@ fn a_thin_line_has_the_time_that_it_needs() {
     assert!(now - start > 4 * SETTLED && client.firsts[ADDRESS].unconfirmed.is_empty());
     assert!(client.tick(now + SETTLED, &mut |_| {}).update.is_empty());
     assert_eq!(client.held(ADDRESS), MANY);
+}
+
+/// Each piece takes longer than anything that is waited for; policies come behind the last one.
+#[test]
+fn a_piece_may_take_its_time_before_policies() {
+    let start = Instant::now();
+    let mut client = client(false);
+    client.open();
+    many(&mut client, start);
+    client.open();
+    let mut unconfirmed: Vec<_> = client.firsts[ADDRESS].unconfirmed.iter().cloned().collect();
+    let gone = unconfirmed.pop().unwrap();
+    let mut now = start;
+    for some in unconfirmed.chunks(unconfirmed.len().div_ceil(5)) {
+        let named = some.iter().map(|uid| of_workload(&workload(uid, "10.0.0.2"), "ab54a98ceb1f0ad2")).collect();
+        take(&mut client, now, &response(ADDRESS, "n", named, &[]));
+        now += SETTLED * 2;
+        assert_eq!(client.next_at(), None);
+        assert!(client.tick(now, &mut |_| {}).update.is_empty(), "{:?} after the beginning", now - start);
+    }
+    take(&mut client, now, &response(AUTHORIZATION, "p", vec![], &[]));
+    assert!(client.tick(now, &mut |_| {}).update.is_empty(), "a piece beside them may still come");
+    assert_eq!(client.next_at(), Some(now + QUIET));
+    let removed = client.tick(now + QUIET, &mut |_| {}).update.removed;
+    assert_eq!(removed, [super::super::Removed::Workload(gone)]);
+    assert_eq!((client.held(ADDRESS), client.next_at()), (MANY - 1, None));
 }
 
 #[test]
