@@ -86,36 +86,41 @@ impl Writer {
 
     /// Forgets what was staged.
     pub fn discard(&mut self) {
-        self.step = Step { synced: self.step.synced, whole: self.step.whole, ..Step::default() };
+        self.step = Step::default();
     }
 
     /// Replaces everything in one step, and with it what was staged. Records that are as they were stay as they are. The
     /// mesh is whole then.
     pub fn replace(&mut self, state: State) {
         let State { workloads, services, policies } = state;
-        self.step = Step { synced: self.step.synced, whole: true, ..Step::default() };
+        self.step = Step { whole: true, ..Step::default() };
         self.step.remove_all(&self.view.load());
         self.apply(Changes { workloads, services, policies, removed: Vec::new() });
     }
 
     /// Tells readers that every policy there is has been sent once: a converted PeerAuthentication that a workload names
     /// and that is not here may never come. See [`Applicable::unsent`](super::Applicable::unsent) and
-    /// [`View::has_policies`]. Shows what was staged.
+    /// [`View::has_policies`]. What was staged stays so.
     pub fn policies_synced(&mut self) {
-        self.step.synced = true;
-        self.show();
+        self.tell(Step { synced: true, ..Step::default() });
     }
 
-    /// Tells readers that all there is has been sent once. See [`View::is_whole`]. Shows what was staged.
+    /// Tells readers that all there is has been sent once. See [`View::is_whole`]. What was staged stays so.
     pub fn whole(&mut self) {
-        self.step.whole = true;
-        self.show();
+        self.tell(Step { whole: true, ..Step::default() });
     }
 
     /// What the memory of names takes beside the names.
     #[cfg(test)]
     pub(super) fn names_bytes(&self) -> usize {
         self.names.bytes()
+    }
+
+    /// Shows a step by itself.
+    fn tell(&mut self, step: Step) {
+        let staged = std::mem::replace(&mut self.step, step);
+        self.show();
+        self.step = staged;
     }
 
     fn show(&mut self) {

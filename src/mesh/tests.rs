@@ -275,6 +275,17 @@ fn of_a_key_that_is_removed_and_given_the_record_counts() {
 }
 
 #[test]
+fn what_is_told_shows_nothing_that_was_staged() {
+    let (mut writer, reader) = channel();
+    writer.stage(Changes { workloads: vec![workload("a", "10.0.0.1")], ..Changes::default() });
+    writer.whole();
+    writer.policies_synced();
+    assert_eq!((reader.view().is_whole(), reader.view().workloads().len()), (true, 0));
+    writer.apply(Changes { workloads: vec![workload("b", "10.0.0.2")], ..Changes::default() });
+    assert_eq!(reader.view().workloads().len(), 2);
+}
+
+#[test]
 fn a_mesh_is_whole_when_it_is_told_or_replaced() {
     let (mut writer, reader) = channel();
     writer.apply(Changes { workloads: vec![workload("w", "10.0.0.1")], ..Changes::default() });

@@ -19,7 +19,7 @@ use super::outcome::{Asked, Taken, Tick};
 use super::protocol::Protocol;
 use super::requests::Request;
 use super::status::Status;
-use super::update::{Sink, Update};
+use super::update::Sink;
 use crate::runtime::rate::Rate;
 
 /// Resources that are read before other tasks have their turn: about a millisecond.
@@ -88,10 +88,11 @@ impl<S: Sink> Engine<S> {
         let bytes = response.encoded_len();
         self.observer.message(Kind::of(&response.type_url).map_or("unknown", Kind::url), bytes);
         self.traces.taking = true;
-        let mut intake = self.protocol.begin(response);
+        let (mut intake, mut staged) = (self.protocol.begin(response), false);
         while self.protocol.take(&mut intake, SLICE, &mut |record| self.pieces.record(record)) {
             if let Some(part) = self.protocol.part(&mut intake) {
-                self.apply(part);
+                self.sink.stage(part);
+                staged = true;
             }
             tokio::task::yield_now().await;
         }
@@ -100,7 +101,9 @@ impl<S: Sink> Engine<S> {
         self.traces.taking = false;
         self.pieces.flush();
         let Taken { kind, accepted, update, answers, refused, left_out, requests } = taken;
-        self.apply(update);
+        if staged || !update.is_empty() {
+            self.sink.apply(update);
+        }
         for (ticket, answer) in answers {
             tell(ticket, Ok(answer));
         }
@@ -182,7 +185,9 @@ impl<S: Sink> Engine<S> {
         let now = Instant::now();
         let Tick { update, expired, requests } = self.protocol.tick(now, &mut |record| self.pieces.record(record));
         self.pieces.flush();
-        self.apply(update);
+        if !update.is_empty() {
+            self.sink.apply(update);
+        }
         for ticket in expired {
             tell(ticket, Err(DemandError::Deadline));
         }
@@ -190,12 +195,6 @@ impl<S: Sink> Engine<S> {
         if self.traces.next_mark.is_some_and(|at| at <= now) {
             self.traces.next_mark = None;
             self.mark();
-        }
-    }
-
-    fn apply(&mut self, update: Update) {
-        if !update.is_empty() {
-            self.sink.apply(update);
         }
     }
 

@@ -9,8 +9,8 @@ use crate::model::workload::Workload;
 
 /// Where the mesh is kept. `apply` is called once a response, in their order, and should take milliseconds: the next
 /// response waits for it. Whoever waits for a resource is woken after it. A response of more than 16,384 resources, a
-/// first sync, comes in parts of that many, so that it is not in memory twice. A kept state is staged in such parts and
-/// shown when all of it was read.
+/// first sync, and a kept state are staged in parts of that many, so that they are not in memory twice, and shown when all
+/// of it was read.
 pub trait Sink: Send {
     /// Takes a part of a step that nobody sees yet.
     fn stage(&mut self, part: Update);

@@ -105,6 +105,33 @@ async fn a_first_sync() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_sees_half_of_a_response() {
+    let Scene { client, mesh, mut streams, .. } = scene(false, None);
+    play(client, async {
+        let mut stream = streams.recv().await.unwrap();
+        stream.request().await;
+        stream.request().await;
+        let many = (0..2 * PART).map(|n| of_workload(&workload(&format!("uid-{n}"), "10.0.0.1"), "1"));
+        // The last part is empty: nothing of it can be taken.
+        let resources = many.chain([broken(ADDRESS, "bad")]).collect();
+        stream.send(response(ADDRESS, "1", resources, &[])).await;
+        let look = async {
+            loop {
+                let seen = mesh.names().len();
+                assert!(seen == 0 || seen == 2 * PART, "{seen}");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            reply = stream.request() => assert_eq!(reply.response_nonce, "1"),
+            () = look => {}
+        }
+        assert_eq!(mesh.names().len(), 2 * PART);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_held_is_told_on_the_next_stream() {
     let Scene { client, mesh, mut streams, counts, status, .. } = scene(false, None);
     play(client, async {
