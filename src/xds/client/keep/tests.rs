@@ -6,6 +6,7 @@ use super::super::kind::Kind;
 use super::super::outcome::Record;
 use super::frame::Writer;
 use super::journal::{Journal, KeepError};
+use super::keeper::WAITING;
 use super::load::{FILE, Loaded};
 use super::*;
 
@@ -259,11 +260,39 @@ async fn a_hole_ends_the_keeping() {
     assert!(open(root.path(), 1).is_none());
     // A disk that stands still: nobody takes the pieces.
     let (mut pieces, _keeper) = Keeper::new(Keep::open(settings(root.path()), at(0)));
-    let megabyte = vec![0; 1 << 20];
-    for n in 0..400 {
-        assert!(n < 300 || !pieces.is_on(), "{n} MiB");
-        pieces.record(Record { kind: Kind::Address, name: "a", version: "", value: Some(&megabyte) });
+    let megabytes = WAITING >> 20;
+    for n in 0..2 * megabytes {
+        assert_eq!(pieces.is_on(), n < megabytes, "{n} MiB");
+        pieces.record(of_bytes("a", &vec![0; 1 << 20]));
+        assert!(pieces.on_their_way() <= WAITING);
     }
+}
+
+fn of_bytes<'a>(name: &'a str, value: &'a [u8]) -> Record<'a> {
+    Record { kind: Kind::Address, name, version: "", value: Some(value) }
+}
+
+/// What is on the disk makes room.
+#[tokio::test(start_paused = true)]
+async fn more_than_may_wait_is_kept_by_a_disk_that_keeps_up() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut pieces, keeper) = Keeper::new(Keep::open(settings(root.path()), at(0)));
+    let value = vec![0; 1 << 20];
+    let body = async {
+        for n in 0..(WAITING >> 20) + 10 {
+            pieces.record(of_bytes(&format!("name-{}", n % 5), &value));
+            while pieces.on_their_way() > WAITING / 4 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        assert!(pieces.is_on());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(pieces.on_their_way(), 0);
+        pieces.mark(at(1));
+        drop(pieces);
+    };
+    tokio::join!(keeper.run(), body);
+    assert_eq!(records(&open(root.path(), 1).unwrap()).len(), 5);
 }
 
 /// Each of a thousand responses brings a record and a mark, before the disk has taken one.
