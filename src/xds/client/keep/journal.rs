@@ -48,10 +48,14 @@ pub(super) enum KeepError {
     #[error("another process keeps the state of the mesh now")]
     TakenOver,
     /// Us, or a disk that changes what was written.
-    #[error("the state of the mesh is not kept any more: the file cannot be read back")]
+    #[error(
+        "the state of the mesh is not kept any more, and a restart will wait for the control plane: the file cannot be read back; look for faults of the disk"
+    )]
     Unreadable(#[source] Unusable),
     /// The mesh is larger than what is kept.
-    #[error("the state of the mesh is not kept any more: it has more than {most} bytes")]
+    #[error(
+        "the state of the mesh is not kept any more, and a restart will wait for the control plane: it has more than {most} bytes; ask for addresses one by one (setting xds-on-demand)"
+    )]
     TooLarge { most: u64 },
 }
 
