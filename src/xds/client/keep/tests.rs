@@ -120,7 +120,10 @@ fn what_is_live_is_bounded_and_not_what_is_dead() {
         }
     };
     assert!((30..80).contains(&kept), "{kept} of some 130 bytes");
-    assert!(error.contains("a restart will wait for the control plane: it has more than 5000 bytes; ask for"), "{error}");
+    assert!(
+        error.contains("a restart will wait for the control plane: it has more than 5000 bytes; ask for"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -134,7 +134,8 @@ async fn a_first_sync_that_was_not_finished_is_not_used() {
 async fn a_hole_in_a_later_piece_counts() {
     let root = tempfile::tempdir().unwrap();
     let Scene { client, mut streams, status, .. } = scene(false, keep(root.path()));
-    let piece = |nonce: &str, uid: &str| response(ADDRESS, nonce, vec![of_workload(&workload(uid, "10.0.0.1"), "1")], &[]);
+    let piece =
+        |nonce: &str, uid: &str| response(ADDRESS, nonce, vec![of_workload(&workload(uid, "10.0.0.1"), "1")], &[]);
     play(client, async {
         // The first stream breaks between the pieces.
         let stream = streams.recv().await.unwrap();
