@@ -25,6 +25,8 @@ pub struct Connection {
     /// The inode of the socket; 0 when no process holds it.
     pub inode: u32,
     pub local: SocketAddr,
+    /// Its packet mark; 0 is none. Told to who has CAP_NET_ADMIN (Linux 4.9).
+    pub mark: u32,
     pub remote: SocketAddr,
     pub uid: u32,
     /// `struct inet_diag_sockid` as it came, to name the socket in an order.
@@ -35,6 +37,10 @@ pub struct Connection {
 const ID: usize = 48;
 /// `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
+/// `INET_DIAG_MARK` of linux/inet_diag.h.
+const MARK: u16 = 15;
+/// `struct rtattr`: length and kind, each of two bytes.
+const ATTRIBUTE: usize = 4;
 
 /// The connections in the socket's namespace that carry bytes, both families. Those of a pod with
 /// itself are left out: rules do not touch them.
@@ -98,11 +104,26 @@ fn parse(payload: &[u8]) -> Option<Connection> {
         cookie,
         inode: word(68)?,
         local: SocketAddr::new(ip(family, &id[4..20])?, port(0)),
+        mark: mark(&payload[MESSAGE..]).unwrap_or(0),
         remote: SocketAddr::new(ip(family, &id[20..36])?, port(2)),
         uid: word(64)?,
         id,
         family,
     })
+}
+
+/// The packet mark among the attributes behind a message.
+fn mark(mut attributes: &[u8]) -> Option<u32> {
+    loop {
+        let half = |at: usize| Some(u16::from_ne_bytes(*attributes.get(at..)?.first_chunk()?));
+        let (length, kind) = (usize::from(half(0)?), half(2)?);
+        let value = attributes.get(ATTRIBUTE..length)?;
+        if kind == MARK {
+            return value.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+        }
+        // Each begins at a multiple of four.
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
 }
 
 /// IPv4 on an IPv6 socket is shown as IPv4.

@@ -137,6 +137,40 @@ fn no_connection_is_lost_while_the_next_process_takes_over() {
     });
 }
 
+/// The ports of pods are free at once, and the connections live on for the drain.
+#[test]
+fn what_a_process_before_it_drains_is_not_older_than_the_enrolment() {
+    demo("olderdrain", async |bed| {
+        bed.start(&[]).await;
+        let mut lives = [
+            live(bed, "client", "server").await,
+            live(bed, "client", "near").await,
+            live(bed, "outsider", "near").await,
+            live(bed, "server", "client").await,
+        ];
+        let mut old = bed.part_with_node("node-a").unwrap();
+        old.signal(Signal::SIGTERM).unwrap();
+        let mark = bed.mark("node-a");
+        let ports = [("admin-address", 25000), ("metrics-address", 25020), ("ready-address", 25021)];
+        let ports = ports.map(|(key, port)| (key, format!("127.0.0.1:{port}")));
+        let mut settings = vec![("reset-older-connections", "true"), ("takeover-socket", "")];
+        settings.extend(ports.iter().map(|(key, at)| (*key, at.as_str())));
+        bed.launch("node-a", &settings);
+        for pod in ["demo/client", "demo/near"] {
+            let enrolled = |line: &serde_json::Value| line["pod"] == pod && line["message"] == "enrolled";
+            assert!(bed.line_after("node-a", mark, PATIENCE, enrolled).await.is_some(), "{pod} is enrolled");
+        }
+        for live in &mut lives {
+            live.advance(SOME, PATIENCE).await.unwrap();
+        }
+        for live in lives {
+            live.finish(PATIENCE).await.unwrap();
+        }
+        let status = old.wait(Duration::from_secs(20)).unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(0), "the old process drains");
+    });
+}
+
 #[test]
 fn the_old_process_killed_in_the_middle_leaves_the_new_one_serving() {
     demo("overold", async |bed| {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::older;
 use super::pairs::{Judged, Pairs, is_other};
 use super::plane::PlaneError;
 use super::redirection::{Laying, Redirection};
@@ -14,9 +15,6 @@ use crate::enroll::manager::Verified;
 use crate::enroll::pairing::Pairing;
 use crate::proxy::pod::PodProxy;
 use crate::redirect::{Claim, Target, Uncarried};
-use crate::sys::netlink::{NetlinkSocket, Protocol};
-use crate::sys::netns::Netns;
-use crate::sys::sock_diag;
 use crate::telemetry::metrics::{Metrics, table};
 
 /// A pod with its rules laid and verified and its proxy accepting.
@@ -162,23 +160,10 @@ impl Enrolled {
     fn recount_older(&self) -> Result<(), PlaneError> {
         let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
         if !older.is_empty() {
-            let live: HashSet<_> = older_connections(self.proxy.netns())?.iter().map(|c| c.cookie).collect();
+            let live: HashSet<_> = older::connections(self.proxy.netns())?.iter().map(|c| c.cookie).collect();
             older.retain(|cookie| live.contains(cookie));
             self.older_count.store(older.len(), Ordering::Relaxed);
         }
         Ok(())
     }
-}
-
-pub(super) fn older_connections(netns: &Netns) -> Result<Vec<sock_diag::Connection>, PlaneError> {
-    let mut socket = NetlinkSocket::open_in(netns, Protocol::SockDiag)?;
-    Ok(sock_diag::connections(&mut socket)?)
-}
-
-pub(super) fn reset_connections(netns: &Netns, connections: &[sock_diag::Connection]) -> Result<(), PlaneError> {
-    let mut socket = NetlinkSocket::open_in(netns, Protocol::SockDiag)?;
-    for connection in connections {
-        sock_diag::destroy(&mut socket, connection)?;
-    }
-    Ok(())
 }

@@ -11,6 +11,7 @@ mod feed;
 mod kernel_tests;
 mod live;
 mod namespace;
+mod older;
 mod own_listener;
 mod pages;
 mod pairs;

@@ -2,7 +2,6 @@
 
 mod error;
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -11,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use self::error::PlaneError;
-use super::enrolled::{Enrolled, older_connections, reset_connections};
+use super::enrolled::Enrolled;
 use super::namespace;
+use super::older::{Older, is_carried};
 use super::pairs::{Judged, Pairs, Place};
 use super::redirection::Redirection;
 use super::takeover::{Progress, Stand, Stands, Taker};
@@ -210,6 +210,10 @@ impl Plane {
         };
         let begin = self.taker.as_ref().filter(|_| !handed.is_empty()).map(|taker| taker.begin().clone());
         let is_taken = begin.is_some();
+        // Where another proxy is about to leave, of ours or an agent's, its connections are among the pod's.
+        let lists = self.redirection.is_own() && !is_taken;
+        let (inside, of) = (netns.clone(), self.shared.config.mark);
+        let carried = lists && Self::blocking(move || is_carried(&inside, of)).await?;
         let first = doors.clone();
         let opened = netns.run_async(move || first.open(handed, begin, false)).await?;
         let (listeners, asked) = match opened {
@@ -236,21 +240,10 @@ impl Plane {
 
         let (redirection, reset) = (self.redirection.clone(), self.config.reset_older);
         let work = move || {
-            // Where another proxy is about to leave, of ours or an agent's, its connections are among the pod's.
-            let is_first = redirection.is_own() && !is_taken;
-            let older = if is_first { older_connections(&netns)? } else { Vec::new() };
+            let older = if lists { Older::list(&netns, carried)? } else { Older::default() };
             let laying = redirection.lay(Target { claim: &claim, netns: &netns, pod: &pod.addresses }, plan)?;
-            if reset {
-                reset_connections(&netns, &older)?;
-            }
-            let cookies: HashSet<_> = if reset { HashSet::new() } else { older.iter().map(|c| c.cookie).collect() };
-            if !cookies.is_empty() {
-                tracing::warn!(
-                    pod = %pod.key, connections = cookies.len(),
-                    "connections are older than the enrolment and go on outside of the mesh (setting reset-older-connections ends them)"
-                );
-            }
-            Ok((claim, laying, cookies))
+            let older = older.settle(&netns, &pod.key, laying.is_first(), reset)?;
+            Ok((claim, laying, older))
         };
         let stand = Arc::new(Stand::new(&proxy, dns.as_ref()));
         let laid = Self::blocking(work).await;

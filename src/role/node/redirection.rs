@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::plane::PlaneError;
 use crate::config::node::{CgroupExemption, NodeSettings, RedirectBackend};
 use crate::redirect::{
-    CgroupMatch, Laid, Plan, Redirector, Target, Uncarried, Verdict, Wanted as Backend, Warden, probe,
+    CgroupMatch, Change, Laid, Plan, Redirector, Target, Uncarried, Verdict, Wanted as Backend, Warden, probe,
 };
 use crate::sys::cgroup::{Cgroup, NoCgroup};
 use crate::sys::netns::{Netns, NetnsError};
@@ -42,6 +42,18 @@ pub enum Unable {
         #[source]
         source: std::io::Error,
     },
+}
+
+// === impl Laying ===
+
+impl Laying {
+    /// Nothing of ours was in the namespace before.
+    pub fn is_first(&self) -> bool {
+        match self {
+            Self::Own { laid, .. } => laid.lock().unwrap_or_else(PoisonError::into_inner).change() == Change::Laid,
+            Self::Agent => false,
+        }
+    }
 }
 
 // === impl Redirection ===

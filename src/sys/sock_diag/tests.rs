@@ -33,6 +33,24 @@ fn messages_are_read_for_both_families() {
 }
 
 #[test]
+fn the_mark_is_found_among_attributes() {
+    let attribute =
+        |length: u16, kind: u16, value: &[u8]| [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
+    let marked = |attributes: &[Vec<u8>]| {
+        parse(&[message(AF_INET, &[10, 0, 0, 1], &[10, 0, 0, 2]), attributes.concat()].concat()).unwrap().mark
+    };
+    // One byte and three of padding before it.
+    let shutdown = attribute(5, 8, &[0; 4]);
+    let mark = attribute(8, MARK, &0x539u32.to_ne_bytes());
+    assert_eq!(marked(&[shutdown.clone(), mark.clone()]), 0x539);
+    assert_eq!(marked(&[mark.clone(), shutdown.clone()]), 0x539);
+    assert_eq!(marked(&[shutdown]), 0);
+    for broken in [0, 3, 7, 9, u16::MAX] {
+        assert_eq!(marked(&[attribute(broken, MARK, &[1; 4])]), 0, "{broken}");
+    }
+}
+
+#[test]
 fn a_connection_of_this_process_is_listed_as_own_and_left_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -113,7 +113,7 @@ impl Giver {
     }
 
     async fn retire(&self, pages: bool) {
-        let stands = self.stands.retire();
+        let (stands, kept) = self.stands.retire();
         let pods = stands.len();
         let mut stopping: JoinSet<()> =
             stands.into_iter().map(|stand| async move { drop(timeout(STOP, stand.retire()).await) }).collect();
@@ -123,7 +123,8 @@ impl Giver {
         }
         tracing::info!(
             pods,
-            "the next process has taken over: nothing more is accepted here, and what is live goes on until SIGTERM"
+            kept,
+            "the next process has taken over: nothing more is accepted here but for pods that it did not take (kept), and what is live goes on until SIGTERM"
         );
     }
 }

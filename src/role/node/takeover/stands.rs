@@ -104,10 +104,15 @@ impl Stands {
         self.all().iter().for_each(|stand| stand.lent.store(false, Ordering::Relaxed));
     }
 
-    /// Enrols nothing more; all that there were.
-    pub fn retire(&self) -> Vec<Arc<Stand>> {
+    /// Enrols nothing more; those that the next process serves, and how many it does not have. These are served on: nobody
+    /// else would.
+    pub fn retire(&self) -> (Vec<Arc<Stand>>, usize) {
         self.retired.cancel();
-        self.all()
+        let mut all = self.all();
+        let served = all.len();
+        all.retain(|stand| stand.is_lent());
+        let kept = served - all.len();
+        (all, kept)
     }
 
     /// Cancelled when the next process has taken over.
@@ -121,5 +126,25 @@ impl Stands {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Stand>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_lent_is_retired() {
+        let stand = |uid: &str, lent| {
+            let netns = NetnsId { device: 1, inode: 2 };
+            let (proxy, dns) = (Weak::new(), Weak::new());
+            Arc::new(Stand { uid: uid.into(), netns, proxy, dns, lent: AtomicBool::new(lent) })
+        };
+        let (stands, lent, kept) = (Stands::default(), stand("lent", true), stand("kept", false));
+        assert!(stands.add(&lent) && stands.add(&kept));
+        let (retired, left) = stands.retire();
+        assert_eq!((retired.len(), left), (1, 1));
+        assert!(Arc::ptr_eq(&retired[0], &lent));
+        assert!(!stands.add(&stand("late", false)), "nothing more is enrolled");
     }
 }
