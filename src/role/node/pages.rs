@@ -40,7 +40,7 @@ pub(super) struct Pages {
 }
 
 /// What a port may be taken for after the process before this one was told to leave it.
-const LEAVES: Duration = Duration::from_secs(10);
+pub(super) const LEAVES: Duration = Duration::from_secs(10);
 /// Between two tries of a port that is awaited.
 const AGAIN: Duration = Duration::from_millis(20);
 

@@ -65,9 +65,16 @@ impl Relay {
         if let Some(predecessor) = predecessor {
             let of = Arc::clone(&plane);
             let progress = move || progress(&statuses, &readiness, of.progress());
-            tokio::select! {
+            let unsure = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = predecessor.run(progress, pages) => {}
+                unsure = predecessor.run(progress, pages) => unsure,
+            };
+            alone.cancel();
+            if let Some(unsure) = unsure {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = unsure.wait() => {}
+                }
             }
         }
         alone.cancel();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::message::{Answer, Ask, Garbled, Node, VERSION, decode, encode};
-use crate::sys::handover::{Handed, MOST_SOCKETS, MeetError, Meeting, Unfit};
+use crate::role::node::pages::LEAVES;
+use crate::sys::handover::{Handed, MOST_SOCKETS, MeetError, Meeting};
 use crate::sys::netns::NetnsId;
 use crate::sys::seqpacket::{Packet, PacketError, SeqPacket};
 use crate::telemetry::cause::chain;
@@ -19,6 +20,14 @@ pub struct Predecessor {
     line: SeqPacket,
     asks: mpsc::Receiver<AskFor>,
     taker: Taker,
+}
+
+/// The predecessor broke off and may still serve what it handed over. Dropped, it is accepted from here too.
+#[must_use = "nothing that was handed over is served before it is waited for"]
+pub struct Unsure<P> {
+    progress: P,
+    pages: bool,
+    _begin: DropGuard,
 }
 
 /// Asks the predecessor for sockets. Clones ask the same one.
@@ -57,14 +66,12 @@ pub enum Lost {
     Line(#[from] PacketError),
     #[error(transparent)]
     Meet(#[from] MeetError),
-    #[error("it said something else than it was asked")]
+    #[error("it said something else than it was asked: end it with SIGTERM, or set `takeover-socket` empty")]
     Odd,
     #[error("it refused: {0}")]
     Refused(String),
-    #[error("it did not answer in time")]
+    #[error("it did not answer in time: end it, or set `takeover-socket` empty")]
     Silent(#[from] tokio::time::error::Elapsed),
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
 }
 
 /// What an answer may take. Retiring a node full of pods takes longest.
@@ -73,6 +80,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_secs(15);
 /// How long it waits for the last pod before it serves those that it can.
 pub(super) const GRACE: Duration = Duration::from_secs(60);
+/// What pages may take to find their ports free, and a moment.
+const PAGES: Duration = LEAVES.saturating_add(Duration::from_secs(1));
 /// Between two signs of life while it waits.
 pub(super) const STILL: Duration = Duration::from_secs(5);
 /// Between two looks at how far it is.
@@ -110,30 +119,40 @@ impl Predecessor {
         self.taker.clone()
     }
 
-    /// Passes on what pods ask, until this process serves or the other is gone; then sockets that were handed over are
-    /// accepted from. `pages`: the other has the ports of this one's pages. Given up at any moment.
-    pub async fn run(self, progress: impl Fn() -> Progress + Send, pages: bool) {
-        // However it ends: nobody but this process is left to serve them.
-        let _begin = self.taker.begin.clone().drop_guard();
-        let lost = match self.until_able(progress).await {
+    /// Passes on what pods ask, until this process serves or the other is of no use. What was handed over is accepted from
+    /// once this process serves or the other is gone; until then, with what is returned. `pages`: the other has the ports of
+    /// this one's pages. Given up at any moment.
+    pub async fn run<P: Fn() -> Progress + Send + Sync>(self, progress: P, pages: bool) -> Option<Unsure<P>> {
+        // Also when it is given up: nobody but this process may be left to serve them.
+        let begin = self.taker.begin.clone().drop_guard();
+        let lost = match self.until_able(&progress).await {
             Ok(Self { line, taker, asks }) => {
                 drop(asks);
                 // First, so that there is no moment in which nobody accepts.
                 taker.begin.cancel();
                 match ask(&line, &Ask::Serve { pages }).await {
                     Ok((Answer::Retired, _)) => {
-                        return tracing::info!("took over: the process before this one accepts nothing more");
+                        tracing::info!("took over: the process before this one accepts nothing more");
+                        return None;
                     }
                     Ok(_) => Lost::Odd,
                     Err(lost) => lost,
                 }
             }
+            Err(lost) if !lost.is_gone() => {
+                tracing::warn!(
+                    error = %chain(&lost),
+                    "nothing more is taken over: what was is left to the process before this one until this one can serve"
+                );
+                return Some(Unsure { progress, pages, _begin: begin });
+            }
             Err(lost) => lost,
         };
         tracing::warn!(error = %chain(&lost), "the process before this one is gone or of no use; serving without it");
+        None
     }
 
-    async fn until_able(mut self, progress: impl Fn() -> Progress + Send) -> Result<Self, Lost> {
+    async fn until_able(mut self, progress: &(impl Fn() -> Progress + Send + Sync)) -> Result<Self, Lost> {
         let started = Instant::now();
         let mut told = started;
         let mut look = interval(LOOK);
@@ -165,6 +184,36 @@ impl Predecessor {
     }
 }
 
+// === impl Unsure ===
+
+impl<P: Fn() -> Progress + Send + Sync> Unsure<P> {
+    /// Until this process serves from what was handed over beside the other, if that lives. Whoever has it served by one
+    /// that cannot serve would have it refused.
+    pub async fn wait(self) {
+        if self.pages {
+            // Without its pages this process ends, and must not have begun anything by then.
+            sleep(PAGES).await;
+        }
+        let started = Instant::now();
+        loop {
+            match (self.progress)() {
+                Progress::Able => return,
+                Progress::Partly if started.elapsed() >= GRACE => return,
+                Progress::Partly | Progress::Unable => sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// The process has ended, as far as its line tells.
+    const fn is_gone(&self) -> bool {
+        matches!(self, Self::HungUp | Self::Line(_))
+    }
+}
+
 // === impl Taker ===
 
 impl Taker {
@@ -190,7 +239,13 @@ async fn sockets(line: &SeqPacket, uid: &str, netns: NetnsId) -> Result<Handed, 
     if packet.descriptors.len() != count {
         return Err(Lost::Odd);
     }
-    Ok(Handed::new(packet.descriptors, netns)?)
+    Ok(Handed::new(packet.descriptors, netns).unwrap_or_else(|unfit| {
+        tracing::warn!(
+            uid, error = %chain(&unfit),
+            "the pod's sockets are not taken over: its ports are bound once the process before this one has left them"
+        );
+        Handed::default()
+    }))
 }
 
 async fn say(line: &SeqPacket, ask: &Ask) -> Result<(), Lost> {

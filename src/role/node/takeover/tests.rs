@@ -1,5 +1,6 @@
 //! The two sides against each other and against noise, with paused time.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -58,7 +59,8 @@ async fn the_new_process_takes_over_when_it_is_able_and_not_before() {
                 assert!(!taker.begin().is_cancelled() && !stands.retired().is_cancelled());
                 at.store(last, Ordering::Relaxed);
             };
-            tokio::join!(new.run(stage(&at), pages), wait);
+            let (unsure, ()) = tokio::join!(new.run(stage(&at), pages), wait);
+            assert!(unsure.is_none());
             assert!(taker.begin().is_cancelled() && stands.retired().is_cancelled());
             assert_eq!(released.is_cancelled(), pages);
             assert!(taker.sockets(&"u".into(), NOWHERE).await.is_empty(), "at once, when there is nobody to ask");
@@ -74,7 +76,7 @@ async fn one_pod_that_cannot_be_served_does_not_hold_it_up_for_ever() {
     let started = Instant::now();
     let (given, ()) = tokio::join!(giver.run(meeting, stop), async {
         let new = Predecessor::find(&path, node("a")).await.unwrap().unwrap();
-        new.run(|| Progress::Partly, false).await;
+        assert!(new.run(|| Progress::Partly, false).await.is_none());
     });
     assert!(given && started.elapsed() >= taker::GRACE && started.elapsed() < 2 * taker::GRACE);
 }
@@ -115,7 +117,7 @@ async fn the_old_process_goes_on_when_the_new_one_breaks() {
         drop(Meeting::join(&path).unwrap());
         assert!(!stands.retired().is_cancelled());
         let new = Predecessor::find(&path, node("a")).await.unwrap().unwrap();
-        new.run(|| Progress::Able, false).await;
+        assert!(new.run(|| Progress::Able, false).await.is_none());
     });
     assert!(given);
 }
@@ -124,8 +126,9 @@ async fn heard(line: &SeqPacket) -> Answer {
     decode(&line.receive().await.unwrap().unwrap().bytes).unwrap()
 }
 
+/// Whoever is gone serves nobody; one that broke off may, so what is shared is left to it by a process that cannot serve.
 #[tokio::test(start_paused = true)]
-async fn the_new_process_serves_when_the_old_one_breaks() {
+async fn the_new_process_serves_when_the_old_one_is_gone_and_else_when_it_can() {
     // It ends, says something unasked, is silent when it is asked, or answers something else.
     for way in 0..5 {
         let Bed { path, meeting, giver: _, _directory } = bed();
@@ -151,14 +154,57 @@ async fn the_new_process_serves_when_the_old_one_breaks() {
         };
         let new = async {
             let new = Predecessor::find(&path, node("a")).await.unwrap().unwrap();
-            let taker = new.taker();
-            let (handed, ()) = tokio::join!(
+            let (taker, at, pages) = (new.taker(), Arc::new(AtomicU8::new(0)), way % 2 == 0);
+            let (handed, unsure) = tokio::join!(
                 async { if way < 2 { None } else { Some(taker.sockets(&"u".into(), NOWHERE).await) } },
-                new.run(|| Progress::Unable, false)
+                new.run(stage(&at), pages)
             );
             assert!(handed.is_none_or(|handed| handed.is_empty()));
+            assert_eq!(taker.begin().is_cancelled(), way == 0, "{way}");
+            let Some(unsure) = unsure else { return assert_eq!(way, 0) };
+            let (broke, able) = (Instant::now(), if way < 3 { 2 } else { 1 });
+            let later = async {
+                tokio::time::sleep(Duration::from_secs(300)).await;
+                assert!(!taker.begin().is_cancelled(), "{way}: it could refuse only");
+                at.store(able, Ordering::Relaxed);
+            };
+            tokio::join!(unsure.wait(), later);
             assert!(taker.begin().is_cancelled(), "{way}: it serves what it has");
+            assert!(broke.elapsed() < Duration::from_secs(310));
         };
         tokio::join!(old, new);
     }
+}
+
+/// Its ports are bound when they are free; the others' sockets are taken over.
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_is_unfit_costs_its_own_pod_alone() {
+    let Bed { path, meeting, giver: _, _directory } = bed();
+    let (unfit, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    let old = async {
+        let line = meeting.next().await.unwrap();
+        line.receive().await.unwrap();
+        line.send(&encode(&Answer::Welcome).unwrap()).await.unwrap();
+        line.receive().await.unwrap();
+        line.send_with(&encode(&Answer::Sockets { count: 1 }).unwrap(), &[unfit.as_fd()]).await.unwrap();
+        line.receive().await.unwrap();
+        line.send(&encode(&Answer::Sockets { count: 0 }).unwrap()).await.unwrap();
+        let asked: Ask = decode(&line.receive().await.unwrap().unwrap().bytes).unwrap();
+        assert_eq!(asked, Ask::Serve { pages: false });
+        line.send(&encode(&Answer::Retired).unwrap()).await.unwrap();
+    };
+    let new = async {
+        let new = Predecessor::find(&path, node("a")).await.unwrap().unwrap();
+        let (taker, at) = (new.taker(), Arc::new(AtomicU8::new(0)));
+        let pods = async {
+            for uid in ["unfit", "fit"] {
+                assert!(taker.sockets(&uid.into(), NOWHERE).await.is_empty());
+                assert!(!taker.begin().is_cancelled(), "{uid}");
+            }
+            at.store(2, Ordering::Relaxed);
+        };
+        let (unsure, ()) = tokio::join!(new.run(stage(&at), false), pods);
+        assert!(unsure.is_none() && taker.begin().is_cancelled());
+    };
+    tokio::join!(old, new);
 }
