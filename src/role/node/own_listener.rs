@@ -2,8 +2,9 @@
 //! mutual TLS and under policy, as they call any pod. As in Istio's ztunnel, it is there when the environment says which
 //! pod this process is.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -64,6 +65,8 @@ enum Unable {
 
 /// What the certificate is waited for before it is said that there is none.
 const CERTIFICATE: Duration = Duration::from_secs(15);
+/// What clients of a listener that was handed over may wait for this process to be able to serve it.
+const UNSERVED: Duration = Duration::from_secs(15);
 /// Between two looks at the mesh while it is not whole; a change ends a look earlier.
 const MESH: Duration = Duration::from_secs(60);
 /// Between two looks at this namespace's addresses. They change with the pod's network alone.
@@ -131,10 +134,16 @@ impl OwnListener {
         let netns = Netns::own();
         let netns = netns.inspect_err(|error| tracing::error!(error = %chain(error), "{UNREACHED}")).ok()?;
         // Asked for at once: the process before this one gives nothing more after it was told to leave.
-        let mut handed = match &self.taker {
-            Some(taker) => taker.sockets(&OWN.into(), netns.id()).await,
-            None => Handed::default(),
-        };
+        let Some(taker) = &self.taker else { return Some(self.listening(netns, &Mutex::default()).await) };
+        let handed = Mutex::new(taker.sockets(&OWN.into(), netns.id()).await);
+        tokio::select! {
+            listening = self.listening(netns, &handed) => Some(listening),
+            never = let_go(&handed, taker.begin()) => match never {},
+        }
+    }
+
+    /// Tries until it listens, from the first time that it can on what was `handed` over and is still there.
+    async fn listening(&self, netns: Netns, handed: &Mutex<Handed>) -> (Netns, Arc<PodProxy>) {
         let certificate = self.certs.acquire(&self.workload.identity);
         while !self.shared.mesh.wait_for(MESH, View::is_whole).await.is_whole() {
             // A mesh that nobody writes any more answers at once.
@@ -142,8 +151,8 @@ impl OwnListener {
         }
         let (mut failures, mut told) = (0, None);
         loop {
-            match self.listen(&netns, &certificate, &mut handed).await {
-                Ok(proxy) => return Some((netns, proxy)),
+            match self.listen(&netns, &certificate, handed).await {
+                Ok(proxy) => return (netns, proxy),
                 Err(error) => {
                     failures += 1;
                     let error = chain(&error);
@@ -157,10 +166,15 @@ impl OwnListener {
         }
     }
 
-    async fn listen(&self, netns: &Netns, certificate: &PodCert, handed: &mut Handed) -> Result<Arc<PodProxy>, Unable> {
+    async fn listen(
+        &self,
+        netns: &Netns,
+        certificate: &PodCert,
+        handed: &Mutex<Handed>,
+    ) -> Result<Arc<PodProxy>, Unable> {
         certificate.wait(CERTIFICATE).await?;
         let (addresses, ipv6) = self.addresses(netns).await?;
-        let mut handed = std::mem::take(handed);
+        let mut handed = take(handed);
         let begin = self.taker.as_ref().filter(|_| !handed.is_empty()).map(|taker| taker.begin().clone());
         // The runtime's threads are in the process's own namespace and never in another.
         let listeners = Listeners::of_daemon(ipv6, &mut handed, self.pages)?;
@@ -209,6 +223,21 @@ impl OwnListener {
             netns: None,
         }
     }
+}
+
+fn take(handed: &Mutex<Handed>) -> Handed {
+    std::mem::take(&mut *handed.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Closes what was handed over and not taken up in good time after `begin`, when nobody else serves it any more: its clients
+/// are refused then, and do not hang. Never ends.
+async fn let_go(handed: &Mutex<Handed>, begin: &CancellationToken) -> Infallible {
+    begin.cancelled().await;
+    tokio::time::sleep(UNSERVED).await;
+    if !take(handed).is_empty() {
+        tracing::warn!("what the process before this one handed over lay for {UNSERVED:?} and is closed: {UNREACHED}");
+    }
+    std::future::pending().await
 }
 
 /// What is not so while nobody listens.

@@ -48,3 +48,29 @@ fn only_addresses_that_are_here_and_told_are_its_own() {
     check(Some("10.0.0.8"), vec![], &[]);
     check(Some("127.0.0.1"), vec![record(UID, "ztunnel-abcde", &["127.0.0.1", "::1", "10.0.0.7"], false)], &[]);
 }
+
+/// The mesh or the certificate never comes: the other process has left the port, and this one must not hold it.
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_and_cannot_be_served_is_closed() {
+    if !crate::sys::kernel_tests::may_run("a listener that was handed over and is not served") {
+        return;
+    }
+    let listener = crate::sys::socket::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = listener.local_addr().unwrap();
+    let handed = Mutex::new(Handed::new(vec![listener.into()], Netns::own().unwrap().id()).unwrap());
+    let (begin, is_open) = (CancellationToken::new(), || std::net::TcpStream::connect(at).is_ok());
+    let looks = async {
+        tokio::time::sleep(10 * UNSERVED).await;
+        assert!(is_open(), "the process before this one serves it");
+        begin.cancel();
+        tokio::time::sleep(UNSERVED - LOOK).await;
+        assert!(is_open(), "this one has a moment");
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(!is_open(), "refused, and not left to wait");
+    };
+    tokio::select! {
+        () = looks => {}
+        never = let_go(&handed, &begin) => match never {},
+    }
+    assert!(take(&handed).is_empty());
+}
