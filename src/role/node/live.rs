@@ -129,7 +129,7 @@ async fn live(
 async fn predecessor(settings: &NodeSettings) -> Option<Predecessor> {
     let found = Predecessor::find(settings.takeover_socket.as_deref()?, takeover::Node::of(settings)).await;
     found.unwrap_or_else(|error| {
-        tracing::warn!(error = %chain(&error), "there is another process, and nothing can be taken over from it");
+        tracing::warn!(error = %chain(&error), "there is another process, and nothing can be taken over from it: end it, and pods are served once it has left their ports");
         None
     })
 }

@@ -85,8 +85,9 @@ impl Giver {
         let Ask::Hello { version, node } = hear(line).await? else { return Err(Broken::Impolite) };
         if version != VERSION || node != self.node {
             let why = format!(
-                "this is node {} of cluster {}, language {VERSION}: not yours",
-                self.node.name, self.node.cluster
+                "this is node {} of cluster {} and speaks language {VERSION}, not node {} of cluster {} and language {version}: \
+                 end this process first, or give the other a `takeover-socket` of its own",
+                self.node.name, self.node.cluster, node.name, node.cluster
             );
             tracing::warn!(other = %node.name, version, "a process of another node or version asked to take over");
             say(line, &Answer::Refused { why }, &[]).await?;

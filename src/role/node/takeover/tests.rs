@@ -87,7 +87,8 @@ async fn another_node_is_turned_away_and_nobody_is_nobody() {
     let (stop, stands) = (CancellationToken::new(), Arc::clone(&giver.stands));
     let (given, ()) = tokio::join!(giver.run(meeting, stop.clone()), async {
         let error = Predecessor::find(&path, node("b")).await.map(drop).unwrap_err();
-        assert!(error.to_string().contains("node a"), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("node a") && error.contains("end this process first"), "{error}");
         stop.cancel();
     });
     assert!(!given && !stands.retired().is_cancelled());
