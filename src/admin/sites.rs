@@ -1,5 +1,6 @@
 //! What a scraper and a probe read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -21,10 +22,16 @@ pub struct MetricsSite {
     spending: Arc<Spending>,
 }
 
+/// What ztunnel's readiness names: its data path, the mesh, and the pods of its node, each of which may be ours by another
+/// name. (`dns proxy`, its fourth, is pending here at no moment at which the data path is not.)
+const PROXY: &str = "proxy";
+const STATE: &str = "state manager";
+const PODS: &str = "workload proxy manager";
+
 /// How `/healthz/ready` speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadyWords {
-    /// As ztunnel: 500 `not ready, pending: a, b`, with names alone.
+    /// As ztunnel: 500 `not ready, pending: a, b`, with its names alone.
     Istio,
     /// 503 with the phase, and each reason.
     #[default]
@@ -96,20 +103,17 @@ impl Site for ReadySite {
 }
 
 impl ReadySite {
-    /// Starting and draining are no task's: they have names of their own.
+    /// Only with names that ztunnel's own page can have. Starting and draining are the data path's.
     fn as_istio(&self, phase: Phase) -> Answer {
-        let mut names: Vec<_> = self.readiness.pending_names();
-        match phase {
-            Phase::Starting => names.push("start"),
-            Phase::Ready => {}
-            Phase::Draining | Phase::Forcing | Phase::Ended => names.push("shutdown"),
+        let pending = self.readiness.pending_names().into_iter();
+        let mut names: BTreeSet<_> = pending.map(|name| if name == STATE { STATE } else { PODS }).collect();
+        if phase != Phase::Ready {
+            names.insert(PROXY);
         }
-        match names.as_slice() {
-            [] => Answer::text(StatusCode::OK, "ready\n"),
-            names => {
-                let text = format!("not ready, pending: {}\n", names.join(", "));
-                Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
-            }
+        if names.is_empty() {
+            return Answer::text(StatusCode::OK, "ready\n");
         }
+        let names: Vec<_> = names.into_iter().collect();
+        Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("not ready, pending: {}\n", names.join(", ")))
     }
 }

@@ -32,6 +32,8 @@ pub(crate) const SEATS: [&str; 2] = ["ztunnel-1", "ztunnel-2"];
 pub(crate) const CARRIED: [&str; 2] = ["client", "near"];
 /// What istio-cni lays without DNS capture. `P` and `LO` stand for the address of probes and the loopback.
 const RULES: &str = include_str!("istio-cni.rules");
+/// What ztunnel's readiness can be waiting for.
+const TASKS: [&str; 4] = ["dns proxy", "proxy", "state manager", "workload proxy manager"];
 const STARTS: Duration = Duration::from_secs(20);
 
 /// The demonstration's, with the pods of [`SEATS`] on node-a.
@@ -172,9 +174,17 @@ impl Ztunnel {
         page::page(&self.seat, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), path, PATIENCE).await.ok()
     }
 
-    /// Waits until the kubelet would say so.
+    /// Waits until the kubelet would say so. Until then it is told in ztunnel's words.
     pub(crate) async fn ready(&self) {
-        let ready = async || matches!(self.page(ports::READY, "/healthz/ready").await, Some((200, _)));
+        let ready = async || match self.page(ports::READY, "/healthz/ready").await {
+            Some((200, _)) => true,
+            Some((500, why)) => {
+                let names = why.trim_end().strip_prefix("not ready, pending: ").unwrap_or_default();
+                assert!(names.split(", ").all(|name| TASKS.contains(&name)), "{why}");
+                false
+            }
+            _ => false,
+        };
         within(STARTS, "the node proxy is ready", ready).await;
     }
 

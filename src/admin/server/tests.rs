@@ -216,19 +216,25 @@ async fn readiness_in_istios_words() {
     let words = ReadyWords::Istio;
     let server = start(ReadySite { readiness: readiness.clone(), shutdown: shutdown.clone(), words });
     let state = readiness.condition("state manager");
-    let pods = readiness.condition("workload proxy manager");
-    shutdown.advance(Phase::Ready);
+    // As the node has them: the agent's snapshot, and the enrolment of what it named.
+    let (named, enrolled) = (readiness.condition("workload proxy manager"), readiness.condition("pods enrolled"));
     let check = async |status: u16, body: &str| {
         assert_eq!(get(&server, "/healthz/ready").await, (status, body.to_owned()));
     };
+    check(500, "not ready, pending: proxy, state manager, workload proxy manager\n").await;
+    shutdown.advance(Phase::Ready);
     check(500, "not ready, pending: state manager, workload proxy manager\n").await;
     state.meet();
-    pods.lose("web/a: a reason that stays in the log");
+    named.meet();
+    enrolled.lose("web/a: a reason that stays in the log");
     check(500, "not ready, pending: workload proxy manager\n").await;
-    pods.meet();
+    enrolled.meet();
     check(200, "ready\n").await;
+    named.lose("the node agent hung up");
+    check(500, "not ready, pending: workload proxy manager\n").await;
+    named.meet();
     shutdown.advance(Phase::Draining);
-    check(500, "not ready, pending: shutdown\n").await;
+    check(500, "not ready, pending: proxy\n").await;
     assert_eq!(fetch(&server, Method::POST, "/healthz/ready", "*/*").await.0, 405);
     assert_eq!(get(&server, "/").await.0, 404);
     assert_eq!(get(&server, "/ready").await.0, 503);
