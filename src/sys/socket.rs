@@ -60,20 +60,33 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// As [`listen`], with a packet mark that accepted sockets inherit; 0 sets none.
 pub fn listen_marked(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
-    listen_as(address, mark, false)
+    listen_as(address, mark, false, Families::One)
+}
+
+/// Opens a listener in the calling thread's namespace that takes IPv4 too at the wildcard address of IPv6, whatever the
+/// namespace's `bindv6only` says. It is not marked, and SO_REUSEPORT stays off.
+pub fn listen_both(address: SocketAddr) -> io::Result<TcpListener> {
+    listen_as(address, 0, false, Families::Both)
 }
 
 /// As [`listen_marked`], beside a listener of another process of the same user that has SO_REUSEPORT as well (Linux
 /// 3.9): the kernel shares what comes among them by its hash, from this call on. What is in the queue when this one is
 /// closed is reset, so accept until nothing is left before.
 pub fn listen_beside(address: SocketAddr, mark: u32) -> io::Result<TcpListener> {
-    listen_as(address, mark, true)
+    listen_as(address, mark, true, Families::One)
 }
 
-fn listen_as(address: SocketAddr, mark: u32, beside: bool) -> io::Result<TcpListener> {
+/// What a listener at an address of IPv6 takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Families {
+    Both,
+    One,
+}
+
+fn listen_as(address: SocketAddr, mark: u32, beside: bool, families: Families) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(families == Families::One)?;
     }
     // A restart must not wait for the last life's connections in TIME_WAIT.
     socket.set_reuse_address(true)?;

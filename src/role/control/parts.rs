@@ -27,6 +27,7 @@ use crate::runtime::ready::Readiness;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::tasks::Tasks;
+use crate::sys::socket;
 use crate::telemetry::log::Dropped;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::xds::server::{self as xds, Discovery, Inbox, Resources, Store};
@@ -175,7 +176,7 @@ impl Parts {
 }
 
 fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| {
+    socket::listen_both(address).with_context(|| {
         format!("cannot listen on {address}: end what holds the port, or choose another with --{setting}")
     })
 }

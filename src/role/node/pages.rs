@@ -19,7 +19,7 @@ use crate::runtime::pools::Pools;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::supervise::{Need, Supervisor};
 use crate::runtime::threads::Threads;
-use crate::sys::sysctl;
+use crate::sys::{socket, sysctl};
 
 /// The ports of the sites admin, metrics, readiness, in this order.
 pub(super) struct Ports([Vec<Port>; 3]);
@@ -49,7 +49,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 impl Ports {
     /// With `succeeding` a port that is taken is the predecessor's, and is had from it later.
     pub(super) fn bind(settings: &NodeSettings, succeeding: bool) -> anyhow::Result<Self> {
-        let port = |setting, address| match TcpListener::bind(address) {
+        let port = |setting, address| match socket::listen_both(address) {
             Err(error) if succeeding && error.kind() == io::ErrorKind::AddrInUse => {
                 Ok(Port::Awaited { setting, address })
             }
@@ -143,7 +143,7 @@ impl Port {
         alone.cancelled().await;
         let bound = async {
             loop {
-                match TcpListener::bind(address) {
+                match socket::listen_both(address) {
                     Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(AGAIN).await,
                     bound => return bound,
                 }

@@ -55,3 +55,26 @@ fn the_kernel_says_whether_loopback_has_ipv6() {
     drop(taken);
     named_netns::delete(&name).unwrap();
 }
+
+/// Probes and scrapes of either family, also where the machine's default is one family a socket.
+#[test]
+fn the_wildcard_address_of_ipv6_takes_ipv4_whatever_the_namespace_says() {
+    if !kernel_tests::may_run("pages at the wildcard address of IPv6") {
+        return;
+    }
+    let name = format!("culvert-t-pages6-{}", std::process::id());
+    let netns = named_netns::create(&name).unwrap();
+    let up = crate::sys::exec::Program::new("ip", &["link", "set", "lo", "up"]);
+    netns.run(move || up.run()).unwrap().unwrap();
+    for setting in ["0", "1"] {
+        sysctl::set(&netns, "ipv6/bindv6only", setting).unwrap();
+        let settings = settings(false, &[("metrics-address", "[::]:15020"), ("ready-address", "[::]:15021")]);
+        let ports = netns.run(move || Ports::bind(&settings, false)).unwrap().unwrap();
+        for at in ["127.0.0.1:15020", "127.0.0.1:15021", "[::1]:15021", "127.0.0.1:15000"] {
+            let connected = netns.run(move || std::net::TcpStream::connect(at)).unwrap();
+            connected.unwrap_or_else(|error| panic!("bindv6only={setting}, {at}: {error}"));
+        }
+        drop(ports);
+    }
+    named_netns::delete(&name).unwrap();
+}
