@@ -27,17 +27,7 @@ pub const DNS: [&str; 4] =
     ["request_query_type", "request_protocol", "source_canonical_service", "source_canonical_revision"];
 
 /// The labels of `istio_on_demand_dns_total`, in the order that Istio's own have.
-pub const ON_DEMAND: [&str; 9] = [
-    "source_workload",
-    "source_canonical_service",
-    "source_canonical_revision",
-    "source_workload_namespace",
-    "source_principal",
-    "source_app",
-    "source_version",
-    "source_cluster",
-    "hostname",
-];
+pub const ON_DEMAND: [&str; 9] = joined(&[&SOURCE, &["hostname"]]);
 
 /// What a scraper and the reference page are told.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +41,33 @@ pub struct Description {
 }
 
 /// The labels of the `istio_tcp_*` families, in the order that Istio's own have.
-pub const TRAFFIC: [&str; 27] = [
-    "reporter",
+pub const TRAFFIC: [&str; 27] = joined(&[
+    &["reporter"],
+    &SOURCE,
+    &[
+        "destination_service",
+        "destination_service_namespace",
+        "destination_service_name",
+        "destination_workload",
+        "destination_canonical_service",
+        "destination_canonical_revision",
+        "destination_workload_namespace",
+        "destination_principal",
+        "destination_app",
+        "destination_version",
+        "destination_cluster",
+        "request_protocol",
+        "response_flags",
+        "connection_security_policy",
+        "source_region",
+        "source_zone",
+        "destination_region",
+        "destination_zone",
+    ],
+]);
+
+/// Who opened a connection.
+const SOURCE: [&str; 8] = [
     "source_workload",
     "source_canonical_service",
     "source_canonical_revision",
@@ -61,25 +76,22 @@ pub const TRAFFIC: [&str; 27] = [
     "source_app",
     "source_version",
     "source_cluster",
-    "destination_service",
-    "destination_service_namespace",
-    "destination_service_name",
-    "destination_workload",
-    "destination_canonical_service",
-    "destination_canonical_revision",
-    "destination_workload_namespace",
-    "destination_principal",
-    "destination_app",
-    "destination_version",
-    "destination_cluster",
-    "request_protocol",
-    "response_flags",
-    "connection_security_policy",
-    "source_region",
-    "source_zone",
-    "destination_region",
-    "destination_zone",
 ];
+
+/// All of `parts`, one after the other; as many as `N`, or it is no constant.
+const fn joined<const N: usize>(parts: &[&[&'static str]]) -> [&'static str; N] {
+    let (mut all, mut at, mut part) = ([""; N], 0, 0);
+    while part < parts.len() {
+        let mut place = 0;
+        while place < parts[part].len() {
+            all[at] = parts[part][place];
+            (at, place) = (at + 1, place + 1);
+        }
+        part += 1;
+    }
+    assert!(at == N, "too few labels");
+    all
+}
 
 macro_rules! declare {
     ($($id:ident: $family:ident $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
