@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::reload::{Look, Reloader};
@@ -18,11 +18,18 @@ pub(super) struct Signer {
     pub(super) metrics: Metrics,
 }
 
-/// When files are looked at.
-pub(super) fn looks() -> Interval {
+/// Looks at files until `stop`.
+pub(super) async fn looking(stop: CancellationToken, mut look: impl FnMut()) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = looks.tick() => {}
+        }
+        // A disk may make us wait; the other tasks of this worker go on.
+        tokio::task::block_in_place(&mut look);
+    }
 }
 
 // === impl Signer ===
@@ -30,15 +37,7 @@ pub(super) fn looks() -> Interval {
 impl Signer {
     /// Looks until `stop`. New certificates are signed by what the directory has by then.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut looks = looks();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => {}
-            }
-            // A disk may make us wait; the other tasks of this worker go on.
-            tokio::task::block_in_place(|| self.look());
-        }
+        looking(stop, || self.look()).await;
     }
 
     /// One look. Blocks for as long as the disk does.

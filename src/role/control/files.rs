@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::ca::authenticate::{Look, TokenFile};
-use crate::role::signer::{Signer, looks};
+use crate::role::signer::{Signer, looking};
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::table;
 
@@ -18,18 +18,11 @@ pub(super) struct Files {
 impl Files {
     /// Looks until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut looks = looks();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => {}
-            }
-            // A disk may make us wait; the other tasks of this worker go on.
-            tokio::task::block_in_place(|| {
-                self.signer.look();
-                self.look();
-            });
-        }
+        looking(stop, || {
+            self.signer.look();
+            self.look();
+        })
+        .await;
     }
 
     fn look(&mut self) {
