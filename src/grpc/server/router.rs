@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::caller::{Authenticate, Caller, Unauthenticated};
+use super::crowd;
 use crate::telemetry::metrics::{Metrics, table};
 use crate::telemetry::seldom::Seldom;
 
@@ -40,13 +41,14 @@ pub struct Router {
     tokens: Arc<dyn Authenticate>,
     metrics: Metrics,
     strangers: Mutex<Seldom>,
+    crowds: Mutex<Seldom>,
 }
 
 // === impl Router ===
 
 impl Router {
     pub fn new(services: Vec<Box<dyn Service>>, tokens: Arc<dyn Authenticate>, metrics: Metrics) -> Self {
-        Self { services, tokens, metrics, strangers: Mutex::default() }
+        Self { services, tokens, metrics, strangers: Mutex::default(), crowds: Mutex::default() }
     }
 
     /// Who asks.
@@ -60,6 +62,20 @@ impl Router {
             }
             Status::unauthenticated("authentication failed")
         })
+    }
+
+    /// What a caller hears on one connection too many.
+    pub(super) fn crowded(&self, caller: &Caller, peer: SocketAddr) -> Status {
+        self.metrics.counter(table::GRPC_REFUSALS, ["caller"]).increment();
+        let word = self.crowds.lock().unwrap_or_else(PoisonError::into_inner).word(Instant::now());
+        if let Some(others) = word {
+            let caller = &*caller.name;
+            tracing::warn!(%peer, caller, most = crowd::MOST, others, "a caller has too many connections: see who else has its token");
+        }
+        Status::resource_exhausted(format!(
+            "this caller has {} connections: close one, or use one for all requests",
+            crowd::MOST
+        ))
     }
 
     /// The answer of the service that the path names.

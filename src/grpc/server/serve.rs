@@ -4,8 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -17,7 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::router::{Body, Closing, Router, refuse};
+use super::crowd::{Crowd, Held};
+use super::router::{Answering, Body, Closing, Router, refuse};
 use crate::runtime::tasks::Tasks;
 use crate::sys::socket::prepare_accepted;
 use crate::telemetry::cause::chain;
@@ -74,6 +74,7 @@ struct Shared {
     router: Arc<Router>,
     streams: Tasks,
     handshakes: Semaphore,
+    crowd: Crowd,
     draining: CancellationToken,
     config: Config,
     metrics: Metrics,
@@ -99,7 +100,8 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let draining = connections.draining().clone();
         let handshakes = Semaphore::new(HANDSHAKES);
-        let shared = Arc::new(Shared { acceptor, router, streams, handshakes, draining, config, metrics });
+        let crowd = Crowd::default();
+        let shared = Arc::new(Shared { acceptor, router, streams, handshakes, crowd, draining, config, metrics });
         loop {
             let accepted = tokio::select! {
                 () = connections.draining().cancelled() => return Ok(()),
@@ -151,19 +153,10 @@ impl Shared {
             }
         };
         let closing = self.draining.child_token();
-        let proven = Arc::new(AtomicBool::new(false));
-        let (shared, token, flag) = (Arc::clone(&self), closing.clone(), Arc::clone(&proven));
+        let proven = Arc::new(OnceLock::new());
+        let (shared, token, held) = (Arc::clone(&self), closing.clone(), Arc::clone(&proven));
         let service = service_fn(move |request: http::Request<Incoming>| {
-            let answering = match shared.router.caller(request.headers(), peer) {
-                Err(status) => refuse(status),
-                Ok(caller) => {
-                    flag.store(true, Ordering::Relaxed);
-                    let mut request = request.map(Body::new);
-                    request.extensions_mut().insert(caller);
-                    request.extensions_mut().insert(Closing(token.clone()));
-                    shared.router.answer(request)
-                }
-            };
+            let answering = shared.answer(request.map(Body::new), peer, &held, &token);
             async move { Ok::<_, Infallible>(answering.await) }
         });
         let mut connection = Box::pin(
@@ -184,7 +177,7 @@ impl Shared {
             _ = connection.as_mut() => return,
             () = closing.cancelled() => {}
             () = sleep(PROVEN_WITHIN) => {
-                if !proven.load(Ordering::Relaxed) {
+                if proven.get().is_none() {
                     self.metrics.counter(table::GRPC_REFUSALS, ["silent"]).increment();
                     return;
                 }
@@ -198,5 +191,30 @@ impl Shared {
         connection.as_mut().graceful_shutdown();
         closing.cancel();
         drop(timeout(GRACE, connection).await);
+    }
+
+    /// `held` is the connection's place among its caller's, from the first good token on.
+    fn answer(
+        &self,
+        mut request: http::Request<Body>,
+        peer: SocketAddr,
+        held: &OnceLock<Held>,
+        closing: &CancellationToken,
+    ) -> Answering {
+        let caller = match self.router.caller(request.headers(), peer) {
+            Ok(caller) => caller,
+            Err(status) => return refuse(status),
+        };
+        if held.get().is_none() {
+            let Some(place) = self.crowd.join(&caller.name) else {
+                // It is not kept for who waits to be one of the others.
+                closing.cancel();
+                return refuse(self.router.crowded(&caller, peer));
+            };
+            held.set(place).ok();
+        }
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Closing(closing.clone()));
+        self.router.answer(request)
     }
 }

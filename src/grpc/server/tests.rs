@@ -14,6 +14,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::calling::{self, ask, channel};
+use super::crowd::MOST;
 use super::*;
 use crate::runtime::Panics;
 use crate::runtime::tasks::{Drained, Tasks};
@@ -132,6 +133,40 @@ async fn connections_are_bounded() {
     }
     let channel = channel(server.address, &server.roots, "server.example").await.unwrap();
     assert!(ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.is_ok());
+}
+
+/// One token, stolen or gone wild, and every other node is served all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_one_caller_are_bounded() {
+    let server = start(MOST + 8, LONG);
+    let dial = || channel(server.address, &server.roots, "server.example");
+    let mut open = Vec::new();
+    for _ in 0..MOST {
+        let channel = dial().await.unwrap();
+        // Any path will do, and a second request of one connection is not another one.
+        assert_eq!(ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.unwrap(), "a");
+        ask::<String, String>(&channel, Some("a"), "/test.Other/Ask", String::new()).await.unwrap_err();
+        open.push(channel);
+    }
+    for _ in 0..20 {
+        let more = dial().await.unwrap();
+        let refused = ask::<String, String>(&more, Some("a"), PATH, String::new()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted, "and its place is given back, or this would be `full`");
+        drop(more);
+    }
+    assert_eq!(server.metrics.counter(table::GRPC_REFUSALS, ["caller"]).value(), 20);
+    let other = dial().await.unwrap();
+    assert_eq!(ask::<String, String>(&other, Some("b"), PATH, String::new()).await.unwrap(), "b");
+    open.pop();
+    let again = async {
+        loop {
+            let channel = dial().await.unwrap();
+            if ask::<String, String>(&channel, Some("a"), PATH, String::new()).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -169,7 +169,7 @@ declare! {
     DNS_UNANSWERED: Counters Counter "culvert_dns_unanswered_total" &["reason"],
         "DNS requests that got an error of our own or nothing; reason is malformed, limit, no_servers, unreachable or timeout";
     GRPC_REFUSALS: Counters Counter "culvert_grpc_refusals_total" &["reason"],
-        "Connections and requests that the gRPC server refused; reason is full, handshake, silent (no token in time) or token";
+        "Connections and requests that the gRPC server refused; reason is caller (it has too many connections), full, handshake, silent (no token in time) or token";
     LOG_LINES_DROPPED: Counters Counter "culvert_log_lines_dropped_total" &[],
         "Log lines dropped because the output stalled";
     MANIFEST_ERRORS: Gauges Gauge "culvert_manifest_errors" &[],
