@@ -11,7 +11,8 @@ use crate::proto::discovery::DeltaDiscoveryRequest;
 
 /// Names of one request, of all kinds: as many as may be subscribed to, with as many versions.
 const NAMES: usize = 500_000;
-/// Bytes of everything else, 64 KiB each: the node with its metadata, the reasons of a refusal.
+/// Bytes of everything else together, 64 KiB: the node with its metadata, the reasons of a refusal. Not of each: a field
+/// that comes twice is merged, and two bytes of a node's metadata are some hundred here.
 const OTHER: usize = 64 << 10;
 
 /// Decodes requests.
@@ -34,7 +35,7 @@ fn decode(bytes: Bytes) -> Result<DeltaDiscoveryRequest, Status> {
 
 /// Looks at the fields of a request and at nothing inside of them. What is no message is left to the decoder.
 fn check(mut bytes: &[u8]) -> Result<(), Status> {
-    let mut names = 0_usize;
+    let (mut names, mut others) = (0_usize, 0_usize);
     while !bytes.is_empty() {
         let Ok((field, wire)) = decode_key(&mut bytes) else { return Ok(()) };
         if wire != WireType::LengthDelimited {
@@ -52,8 +53,11 @@ fn check(mut bytes: &[u8]) -> Result<(), Status> {
         match field {
             // To subscribe to, to unsubscribe from, held with its version.
             3..=5 => names += 1,
-            _ if length > OTHER => return Err(Status::resource_exhausted("a field of more than 64 KiB")),
-            _ => {}
+            _ => others = others.saturating_add(length),
+        }
+        if others > OTHER {
+            let text = "more than 64 KiB of node, of a refusal's reasons and of what is not known, together: say less";
+            return Err(Status::resource_exhausted(text));
         }
         if names > NAMES {
             return Err(Status::resource_exhausted("more than 500,000 names in one request: use the wildcard"));
@@ -92,6 +96,20 @@ mod tests {
         let fields = (0..2000).map(|n| (n.to_string(), Value::from("x".repeat(40)))).collect();
         let node = Node { id: "n".into(), metadata: Some(Struct { fields }) };
         assert_eq!(code(&DeltaDiscoveryRequest { node: Some(node), ..subscribe(1) }), Some(Code::ResourceExhausted));
+    }
+
+    /// Protobuf merges what comes twice: many small nodes become one large one.
+    #[test]
+    fn what_is_merged_is_bounded_in_all() {
+        let part = |from: usize| {
+            let fields = (from..from + 1000).map(|n| (n.to_string(), Value::from("x".repeat(10)))).collect();
+            let node = Node { id: "n".into(), metadata: Some(Struct { fields }) };
+            DeltaDiscoveryRequest { node: Some(node), ..Default::default() }.encode_to_vec()
+        };
+        assert!(part(0).len() < OTHER / 2);
+        assert!(decode([part(0), part(1000)].concat().into()).is_ok());
+        let many = (0..4).flat_map(|n| part(n * 1000)).collect::<Vec<_>>();
+        assert_eq!(decode(many.into()).unwrap_err().code(), Code::ResourceExhausted);
     }
 
     proptest! {
