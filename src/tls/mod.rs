@@ -37,7 +37,7 @@ pub use follow::{Files, Follower};
 pub use handshake::{Acceptor, Connector, HANDSHAKE_LIMIT};
 #[cfg(test)]
 pub(crate) use named::dial;
-pub use named::{NamedAcceptor, NamedKeyError, NamedStream};
+pub use named::{Hello, NamedAcceptor, NamedKeyError, NamedStream};
 pub use pem::{
     Lenient, MAX_PEM, PemError, base64, certificate_request as pem_certificate_request,
     certificates as pem_certificates, certificates_leniently, encode_certificates, encode_key, private_key_block,

@@ -25,6 +25,9 @@ pub struct NamedAcceptor {
     config: Arc<ServerConfig>,
 }
 
+/// What a client says first, with its stream.
+pub struct Hello<S>(tokio_rustls::StartHandshake<S>);
+
 /// A server's end of a connection whose client is not known yet.
 #[derive(Debug)]
 pub struct NamedStream<S>(tokio_rustls::server::TlsStream<S>);
@@ -58,23 +61,40 @@ impl NamedAcceptor {
         Ok(Self { config: Arc::new(config) })
     }
 
-    /// The server's side of a handshake over `stream`, within [`HANDSHAKE_LIMIT`].
+    /// The server's side of a handshake that `hello` has begun. The call computes, some 300 µs; what it answers waits for
+    /// the client, who has [`HANDSHAKE_LIMIT`].
     ///
     /// # Errors
     /// See [`TlsError`]; the stream is dropped.
-    pub async fn accept<S>(&self, stream: S) -> Result<NamedStream<S>, TlsError>
+    pub fn answer<S>(&self, hello: Hello<S>) -> impl Future<Output = Result<NamedStream<S>, TlsError>> + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
-        let inner = tokio::time::timeout(HANDSHAKE_LIMIT, handshake)
-            .await
-            .map_err(|_| TlsError::Timeout { limit: HANDSHAKE_LIMIT })?
-            .map_err(TlsError::from_io)?;
-        if inner.get_ref().1.alpn_protocol() != Some(ALPN) {
-            return Err(TlsError::NoAlpn);
+        let handshake = hello.0.into_stream(Arc::clone(&self.config));
+        async {
+            let inner = tokio::time::timeout(HANDSHAKE_LIMIT, handshake)
+                .await
+                .map_err(|_| TlsError::Timeout { limit: HANDSHAKE_LIMIT })?
+                .map_err(TlsError::from_io)?;
+            if inner.get_ref().1.alpn_protocol() != Some(ALPN) {
+                return Err(TlsError::NoAlpn);
+            }
+            Ok(NamedStream(inner))
         }
-        Ok(NamedStream(inner))
+    }
+}
+
+// === impl Hello ===
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Hello<S> {
+    /// Waits for a whole ClientHello, [`HANDSHAKE_LIMIT`] at most, and computes nothing.
+    ///
+    /// # Errors
+    /// See [`TlsError`]; the stream is dropped.
+    pub async fn read(stream: S) -> Result<Self, TlsError> {
+        let reading = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+        let read = tokio::time::timeout(HANDSHAKE_LIMIT, reading).await;
+        read.map_err(|_| TlsError::Timeout { limit: HANDSHAKE_LIMIT })?.map(Self).map_err(TlsError::from_io)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,12 +21,11 @@ use crate::runtime::tasks::Tasks;
 use crate::sys::socket::prepare_accepted;
 use crate::telemetry::cause::chain;
 use crate::telemetry::metrics::{Metrics, table};
-use crate::tls::{HANDSHAKE_LIMIT, NamedAcceptor, random_unit};
+use crate::tls::{HANDSHAKE_LIMIT, Hello, NamedAcceptor, random_unit};
 
-/// Handshakes at once: each is some 300 µs of a processor, so this is a queue of 20 ms.
-const HANDSHAKES: usize = 64;
-/// What a client has its place for, 1 s; a slower one goes on without. Nobody has one before the first bytes.
-const TURN: Duration = Duration::from_secs(1);
+/// Handshakes that compute at once. Each is some 300 µs, so all places are through in a second, and other processors have
+/// the streams. It is for computing alone: nobody waits for a client's bytes with a turn in hand.
+const HANDSHAKES: usize = 2;
 /// From the handshake to the first good token, 10 s: strangers do not keep places for longer.
 const PROVEN_WITHIN: Duration = Duration::from_secs(10);
 /// What streams may take to end when a connection has reached its age, 10 s: they only finish a response.
@@ -130,15 +128,11 @@ impl Shared {
         drop(prepare_accepted(&stream));
         let acceptor = self.acceptor.borrow().clone();
         let handshake = async {
-            // Not `readable`, which may say so of a socket that has nothing. How it ends is the handshake's to tell.
-            drop(stream.peek(&mut [0]).await);
+            let hello = Hello::read(stream).await?;
             let turn = self.handshakes.acquire().await;
-            let mut accepting = pin!(acceptor.accept(stream));
-            if let Ok(accepted) = timeout(TURN, &mut accepting).await {
-                return accepted;
-            }
+            let answer = acceptor.answer(hello);
             drop(turn);
-            accepting.await
+            answer.await
         };
         let stream = match timeout(HANDSHAKE_LIMIT, handshake).await {
             Ok(Ok(stream)) => stream,
