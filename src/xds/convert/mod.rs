@@ -20,7 +20,6 @@
 //! | any other element of a DENY policy | the policy is refused | less would be denied |
 //! | a subject name that is no workload's identity | it is left out | fewer peers are believed |
 //! | an extension of ours that only helps (affinity, numbers of rules) | it is left out | nothing depends on it |
-//! | an unknown status, health policy, kind of workload, protocol of a port | unhealthy, only healthy, pod, unknown | the careful reading |
 
 mod address;
 mod extension;

@@ -154,7 +154,7 @@ fn encode_port(port: &ServicePort) -> wire::Port {
     wire::Port { service_port: u32::from(*port), target_port: u32::from(*target), app_protocol: protocol.into() }
 }
 
-fn decode_port(message: wire::Port) -> Checked<ServicePort> {
+pub(super) fn decode_port(message: wire::Port) -> Checked<ServicePort> {
     let wire::Port { service_port, target_port, app_protocol } = message;
     Ok(ServicePort {
         port: port(service_port).map_err(|fault| fault.within("service_port"))?,
@@ -165,7 +165,8 @@ fn decode_port(message: wire::Port) -> Checked<ServicePort> {
             Ok(wire::AppProtocol::Http2) => AppProtocol::Http2,
             Ok(wire::AppProtocol::Tcp) => AppProtocol::Tcp,
             Ok(wire::AppProtocol::Tls) => AppProtocol::Tls,
-            Ok(wire::AppProtocol::Unknown) | Err(_) => AppProtocol::Unknown,
+            Ok(wire::AppProtocol::Unknown) => AppProtocol::Unknown,
+            Err(_) => return Err(Fault::new(app_protocol, "0 to 5 are known").within("app_protocol")),
         },
     })
 }
@@ -217,7 +218,14 @@ fn decode_balancing(message: Option<wire::LoadBalancing>) -> Checked<Balancing> 
         Ok(wire::Scope::Zone) => Ok(Scope::Zone),
         Ok(wire::Scope::ScopeUnspecified) | Err(_) => Err(Fault::new(number, "scopes 1 to 6 are known")),
     })?;
-    let accept_unhealthy = health_policy == i32::from(wire::HealthPolicy::AllowAll);
+    let accept_unhealthy = match wire::HealthPolicy::try_from(health_policy) {
+        Ok(wire::HealthPolicy::AllowAll) => true,
+        Ok(wire::HealthPolicy::OnlyHealthy) => false,
+        Err(_) => {
+            let fault = Fault::new(health_policy, "0 (only healthy) and 1 (all) are known");
+            return Err(fault.within("health_policy"));
+        }
+    };
     Ok(Balancing { mode, preference, accept_unhealthy, affinity: None })
 }
 

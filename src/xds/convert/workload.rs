@@ -7,7 +7,7 @@ use crate::model::workload::{ApplicationTunnel, Kind, Locality, ServiceMembershi
 use crate::proto::workload as wire;
 
 use super::outcome::{Checked, Fault, each, port};
-use super::{address, gateway, name};
+use super::{address, gateway, name, service};
 
 /// The trust domain that is not written.
 const TRUST_DOMAIN: &str = "cluster.local";
@@ -129,13 +129,12 @@ pub(super) fn decode(message: wire::Workload) -> Checked<Workload> {
             .map_err(|fault| fault.within("application_tunnel"))?,
         waypoint: gateway::decode_field("waypoint", waypoint)?,
         network_gateway: gateway::decode_field("network_gateway", network_gateway)?,
-        kind: decode_kind(workload_type),
+        kind: decode_kind(workload_type).map_err(|fault| fault.within("workload_type"))?,
         owner: workload_name.into(),
         canonical_name: canonical_name.into(),
         canonical_revision: canonical_revision.into(),
         locality: Locality { region: region.into(), zone: zone.into(), subzone: subzone.into() },
-        // A status that we do not know is not a reason to send it anything.
-        healthy: status == i32::from(wire::WorkloadStatus::Healthy),
+        healthy: decode_status(status).map_err(|fault| fault.within("status"))?,
         capacity: capacity.unwrap_or(1),
         host_network: decode_mode(network_mode).map_err(|fault| fault.within("network_mode"))?,
         policies: each("authorization_policies", authorization_policies, |text| name::key(&text))?,
@@ -169,12 +168,8 @@ fn encode_services(services: &[ServiceMembership]) -> BTreeMap<String, wire::Por
 
 fn decode_membership(key: &str, list: wire::PortList) -> Checked<ServiceMembership> {
     // The protocol of a port is the service's to say.
-    let ports = each("ports", list.ports, |wire::Port { service_port, target_port, app_protocol: _ }| {
-        Ok((
-            port(service_port).map_err(|fault| fault.within("service_port"))?,
-            port(target_port).map_err(|fault| fault.within("target_port"))?,
-        ))
-    })?;
+    let ports =
+        each("ports", list.ports, |message| service::decode_port(message).map(|port| (port.port, port.target)))?;
     Ok(ServiceMembership { service: name::key(key)?, ports })
 }
 
@@ -230,11 +225,20 @@ const fn encode_kind(kind: Kind) -> wire::WorkloadType {
 }
 
 /// A word for logs and metrics.
-fn decode_kind(number: i32) -> Kind {
+fn decode_kind(number: i32) -> Checked<Kind> {
     match wire::WorkloadType::try_from(number) {
-        Ok(wire::WorkloadType::Cronjob) => Kind::CronJob,
-        Ok(wire::WorkloadType::Deployment) => Kind::Deployment,
-        Ok(wire::WorkloadType::Job) => Kind::Job,
-        Ok(wire::WorkloadType::Pod) | Err(_) => Kind::Pod,
+        Ok(wire::WorkloadType::Cronjob) => Ok(Kind::CronJob),
+        Ok(wire::WorkloadType::Deployment) => Ok(Kind::Deployment),
+        Ok(wire::WorkloadType::Job) => Ok(Kind::Job),
+        Ok(wire::WorkloadType::Pod) => Ok(Kind::Pod),
+        Err(_) => Err(Fault::new(number, "0 to 3 are known")),
+    }
+}
+
+fn decode_status(number: i32) -> Checked<bool> {
+    match wire::WorkloadStatus::try_from(number) {
+        Ok(wire::WorkloadStatus::Healthy) => Ok(true),
+        Ok(wire::WorkloadStatus::Unhealthy) => Ok(false),
+        Err(_) => Err(Fault::new(number, "0 (healthy) and 1 (unhealthy) are known")),
     }
 }

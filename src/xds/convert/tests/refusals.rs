@@ -118,18 +118,27 @@ fn services() {
     check(&|m| m.visibility = -1, "visibility is -1: 0 (public) and 1 (namespace) are known");
 }
 
-/// Numbers that a newer control plane may send, where a careful reading is at hand.
+/// Numbers that a newer control plane may send. Also where a careful reading would be at hand: what the sender meant is not
+/// known, and the client keeps what it had.
 #[test]
-fn careful_readings() {
-    let Addressed::Workload(read) = workload(|m| (m.status, m.workload_type) = (7, 7)).unwrap().value else { panic!() };
-    assert_eq!((read.healthy, read.kind), (false, crate::model::workload::Kind::Pod));
-    let change = |m: &mut wire::Service| {
-        m.ports = vec![wire::Port { service_port: 80, target_port: 80, app_protocol: 77 }];
-        m.load_balancing = Some(wire::LoadBalancing { health_policy: 5, ..wire::LoadBalancing::default() });
+fn numbers_without_a_meaning() {
+    let of_workload = |change: &dyn Fn(&mut wire::Workload), words: &str| {
+        refused(workload(|message| change(message)), &format!("u: workload.{words}"));
     };
-    let Addressed::Service(read) = service(change).unwrap().value else { panic!() };
-    assert_eq!(read.ports[0].protocol, crate::model::service::AppProtocol::Unknown);
-    assert!(!read.balancing.accept_unhealthy);
+    of_workload(&|m| m.status = 7, "status is 7: 0 (healthy) and 1 (unhealthy) are known");
+    of_workload(&|m| m.workload_type = 7, "workload_type is 7: 0 to 3 are known");
+    let port = || wire::Port { service_port: 80, target_port: 80, app_protocol: 77 };
+    let list = || [("n/h".to_owned(), wire::PortList { ports: vec![port()] })].into();
+    of_workload(&|m| m.services = list(), "services[\"n/h\"].ports[0].app_protocol is 77: 0 to 5 are known");
+    let of_service = |change: &dyn Fn(&mut wire::Service), words: &str| {
+        refused(service(|message| change(message)), &format!("n/h: service.{words}"));
+    };
+    of_service(&|m| m.ports = vec![port()], "ports[0].app_protocol is 77: 0 to 5 are known");
+    let balancing = || wire::LoadBalancing { health_policy: 5, ..wire::LoadBalancing::default() };
+    of_service(
+        &|m| m.load_balancing = Some(balancing()),
+        "load_balancing.health_policy is 5: 0 (only healthy) and 1 (all) are known",
+    );
 }
 
 #[test]
