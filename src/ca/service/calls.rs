@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Requests of one caller at a time: as many as it may ask for at once.
-const MOST: usize = 512;
+pub(super) const MOST: usize = 512;
 
 /// Requests on their way, by caller. Clones are the same.
 #[derive(Clone, Debug, Default)]

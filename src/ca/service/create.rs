@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 
 use super::super::authority::{Authority, Signed};
 use super::super::error::CaError;
-use super::calls::Calls;
+use super::calls::{self, Calls};
 use super::denied::Denied;
 use super::grant::{self, Placement};
 use super::rates::Rates;
@@ -74,19 +74,24 @@ impl Certificates {
         let caller = caller.ok_or_else(|| Status::unauthenticated("authentication failed"))?;
         let shared = &*self.0;
         let result = shared.issue(&caller, request.into_inner()).await;
-        let label = result.as_ref().map_or_else(Denied::label, |_| "issued");
-        shared.metrics.counter(table::CA_REQUESTS, [label]).increment();
-        result.map(Response::new).map_err(|denied| {
-            let word = shared.denials.lock().unwrap_or_else(PoisonError::into_inner).word(Instant::now());
-            if let Some(others) = word {
-                tracing::warn!(caller = %caller.name, reason = chain(&denied), others, "a certificate was refused");
-            }
-            denied.status()
-        })
+        if result.is_ok() {
+            shared.metrics.counter(table::CA_REQUESTS, ["issued"]).increment();
+        }
+        result.map(Response::new).map_err(|denied| shared.refuse(&caller.name, &denied))
     }
 }
 
 impl Shared {
+    /// Counts and tells a refusal, and answers what the peer hears of it.
+    fn refuse(&self, caller: &str, denied: &Denied) -> Status {
+        self.metrics.counter(table::CA_REQUESTS, [denied.label()]).increment();
+        let word = self.denials.lock().unwrap_or_else(PoisonError::into_inner).word(Instant::now());
+        if let Some(others) = word {
+            tracing::warn!(caller, reason = chain(denied), others, "a certificate was refused");
+        }
+        denied.status()
+    }
+
     async fn issue(
         &self,
         caller: &Caller,
@@ -130,17 +135,20 @@ impl Service for Certificates {
         if method != "CreateCertificate" {
             return Box::pin(ready(Status::unimplemented("only CreateCertificate is served").into_http()));
         }
-        let caller = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name));
-        let Some(call) = caller.and_then(|caller| self.0.calls.begin(&caller)) else {
-            // Without a caller there would be no certificate either.
-            return Box::pin(ready(Status::resource_exhausted("too many requests at once").into_http()));
+        let Some(caller) = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.name)) else {
+            return Box::pin(ready(Status::unauthenticated("authentication failed").into_http()));
+        };
+        let Some(call) = self.0.calls.begin(&caller) else {
+            let status = self.0.refuse(&caller, &Denied::AtOnce { most: calls::MOST });
+            return Box::pin(ready(status.into_http()));
         };
         let this = self.clone();
         Box::pin(async move {
             let _call = call;
+            let shared = Arc::clone(&this.0);
             let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(LARGEST_REQUEST);
             let answer = timeout(WITHIN, grpc.unary(this, request)).await;
-            answer.unwrap_or_else(|_| Status::deadline_exceeded("no whole request within 10 s").into_http())
+            answer.unwrap_or_else(|_| shared.refuse(&caller, &Denied::Late { within: WITHIN }).into_http())
         })
     }
 }

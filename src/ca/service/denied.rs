@@ -1,5 +1,7 @@
 //! Why a certificate is not issued.
 
+use std::time::Duration;
+
 use tonic::Status;
 
 use super::super::error::CaError;
@@ -12,11 +14,17 @@ pub enum Denied {
     #[error("asks for the signer {signer:?}: there is one signer here, and it has no name")]
     CertSigner { signer: String },
     /// Peer.
+    #[error("{most} requests of this caller were on their way already: it asks again when some have been answered")]
+    AtOnce { most: usize },
+    /// Peer.
     #[error("the certificate request is refused")]
     Csr(#[source] Option<CaError>),
     /// Peer.
     #[error("ImpersonatedIdentity is no identity of a workload")]
     Identity,
+    /// Peer, or the line to it.
+    #[error("the request was not whole, or not answered, {} s after it began", within.as_secs())]
+    Late { within: Duration },
     /// Peer, or a pod that its manifest has on another node, or not yet.
     #[error("{identity} is of no pod that runs on {node}")]
     NotOnNode { node: String, identity: Identity },
@@ -46,9 +54,11 @@ impl Denied {
     /// The metric's label.
     pub const fn label(&self) -> &'static str {
         match self {
+            Self::AtOnce { .. } => "at_once",
             Self::CertSigner { .. } => "cert_signer",
             Self::Csr(_) => "csr",
             Self::Identity | Self::NobodyNamed => "identity",
+            Self::Late { .. } => "late",
             Self::NotOnNode { .. } => "not_on_node",
             Self::NotOwn { .. } => "not_own",
             Self::Rate => "rate",
@@ -69,6 +79,12 @@ impl Denied {
             | Self::NotOnNode { .. }
             | Self::NotOwn { .. }
             | Self::TrustDomain { .. } => Status::unauthenticated("impersonation is refused"),
+            Self::AtOnce { .. } => {
+                Status::resource_exhausted("too many requests at once: ask again when some have been answered")
+            }
+            Self::Late { within } => {
+                Status::deadline_exceeded(format!("no whole request within {} s", within.as_secs()))
+            }
             Self::Rate => Status::resource_exhausted("too many requests"),
             Self::Sign(_) => Status::unavailable("no certificate can be signed now"),
         }

@@ -98,9 +98,11 @@ fn a_life_is_the_one_asked_for_within_bounds() {
 #[test]
 fn a_peer_is_told_the_kind_of_a_refusal_alone() {
     let all = [
+        Denied::AtOnce { most: 1 },
         Denied::CertSigner { signer: "secret".into() },
         Denied::Csr(None),
         Denied::Identity,
+        Denied::Late { within: Duration::from_secs(1) },
         Denied::NotOnNode { node: "secret".into(), identity: identity("secret") },
         Denied::NotOwn { own: identity("secret") },
         Denied::NobodyNamed,
@@ -116,13 +118,15 @@ fn a_peer_is_told_the_kind_of_a_refusal_alone() {
             denied.status().code()
         })
         .collect();
-    use tonic::Code::{InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable};
+    use tonic::Code::{DeadlineExceeded, InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable};
     assert_eq!(
         codes,
         [
+            ResourceExhausted,
             InvalidArgument,
             InvalidArgument,
             Unauthenticated,
+            DeadlineExceeded,
             Unauthenticated,
             Unauthenticated,
             Unauthenticated,
@@ -161,12 +165,13 @@ impl hyper::body::Body for Never {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_come_is_not_waited_for() {
     use crate::grpc::server::{Body, Service as _};
-    use crate::telemetry::metrics::{self, Metrics};
+    use crate::telemetry::metrics::{self, Metrics, table};
     let dir = tempfile::tempdir().unwrap();
     let (_reloader, authority) = crate::ca::reload::Reloader::open(dir.path(), TD).unwrap();
     let (_sender, places) = tokio::sync::watch::channel(Arc::new(placement()));
     let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
-    let service = Certificates::new(authority, places, Duration::from_secs(60), metrics);
+    let service = Certificates::new(authority, places, Duration::from_secs(60), metrics.clone());
+    let counted = |result| metrics.counter(table::CA_REQUESTS, [result]).value();
     let request = || {
         let mut request = http::Request::new(Body::new(Never));
         request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
@@ -177,8 +182,10 @@ async fn a_request_that_does_not_come_is_not_waited_for() {
     let response = service.call("CreateCertificate", request()).await;
     assert_eq!(response.headers()["grpc-status"], "4", "deadline exceeded");
     assert_eq!(began.elapsed(), Duration::from_secs(10));
+    assert_eq!(counted("late"), 1);
     // One caller has 512 of them at a time.
     let open: Vec<_> = (0..512).map(|_| service.call("CreateCertificate", request())).collect();
     assert_eq!(service.call("CreateCertificate", request()).await.headers()["grpc-status"], "8");
+    assert_eq!(counted("at_once"), 1, "who floods is seen");
     drop(open);
 }
