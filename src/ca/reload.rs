@@ -3,6 +3,7 @@
 //! A set that is incomplete, broken or does not fit together is not taken: what was loaded goes on signing. Files are
 //! looked at and not watched; somebody who is still writing is waited for, since two looks in a row must agree.
 
+use std::mem::{Discriminant, discriminant};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -24,8 +25,9 @@ pub struct Reloader {
     trust_domain: Arc<str>,
     loaded: Stamps,
     seen: Stamps,
-    /// What was loaded last is not valid yet: the time changes that, and not the files.
-    early: bool,
+    /// Why what was looked at last was not taken, when the time changes that and not the files: a signer that is not valid
+    /// yet, roots that lack one which has still to expire.
+    early: Option<Discriminant<CaError>>,
     current: watch::Sender<Authority>,
 }
 
@@ -39,7 +41,7 @@ pub enum Look {
     /// The new files are in use. When `foreign`, what is signed now does not lead to a root that was in use before:
     /// peers that have not renewed since refuse it.
     Taken { foreign: bool },
-    /// The new files are not taken; told once for each change of them.
+    /// The new files are not taken; told once for each change of them, and of the reason.
     Refused(CaError),
 }
 
@@ -61,7 +63,7 @@ impl Reloader {
             trust_domain: trust_domain.into(),
             loaded: stamps,
             seen: stamps,
-            early: false,
+            early: None,
             current,
         };
         Ok((this, reader))
@@ -72,7 +74,7 @@ impl Reloader {
     pub fn look(&mut self, now: SystemTime) -> Look {
         let stamps = stamps(&self.dir);
         let known = stamps == self.loaded;
-        if known && !self.early {
+        if known && self.early.is_none() {
             self.seen = stamps;
             return Look::Same;
         }
@@ -81,10 +83,15 @@ impl Reloader {
         }
         self.loaded = stamps;
         let loaded = self.load(now);
-        self.early = matches!(loaded, Err(CaError::NotYetValid { .. }));
+        // Who waits for the time goes on waiting, also when a disk fails meanwhile.
+        let timely =
+            |error: &&CaError| known || matches!(error, CaError::NotYetValid { .. } | CaError::RootsReplaced { .. });
+        let early = loaded.as_ref().err().filter(timely).map(discriminant);
+        let told = known && early == self.early;
+        self.early = early;
         match loaded {
             Ok(foreign) => Look::Taken { foreign },
-            Err(CaError::NotYetValid { .. }) if known => Look::Same,
+            Err(_) if told => Look::Same,
             Err(error) => Look::Refused(error),
         }
     }
