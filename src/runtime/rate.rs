@@ -37,6 +37,13 @@ impl Rate {
         })
     }
 
+    /// Takes `count` at once, also such as are not there yet: they have been used. Answers the rest until the next one.
+    pub fn charge(&mut self, now: Instant, count: u32) -> Duration {
+        let due = self.next(now) + self.each.saturating_mul(count);
+        self.due = Some(due);
+        due.saturating_duration_since(now)
+    }
+
     /// When the next one is there: in the past by what a rest has saved up.
     pub fn next(&self, now: Instant) -> Instant {
         let rested = now.checked_sub(self.saved).unwrap_or(now);
@@ -67,6 +74,14 @@ mod tests {
         assert!(!rate.is_rested(at(4.9)) && rate.is_rested(at(5.0)));
         // Long silence fills it, and no more than that.
         assert_eq!([1e6; 4].map(|seconds| rate.take(at(seconds))), [true, true, true, false]);
+    }
+
+    #[test]
+    fn what_was_used_is_rested_for() {
+        let start = Instant::now() + SECOND * 3600;
+        let mut rate = Rate::new(3, SECOND);
+        assert_eq!([2, 1, 4].map(|count| rate.charge(start, count)), [Duration::ZERO, SECOND, SECOND * 5]);
+        assert_eq!(rate.charge(start + SECOND * 3600, 3), SECOND, "long silence fills it, and no more than that");
     }
 
     #[test]

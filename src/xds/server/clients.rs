@@ -1,12 +1,20 @@
 //! Who is connected: bounded in all and for each caller, and told on a page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::grpc::server::Caller;
+use crate::runtime::rate::Rate;
+
+/// Names and resources that are looked up for one caller: a million, which is a first sync with all that there may be, and
+/// 50,000 a second after that: some twentieth of a processor.
+const LOOKED_UP: Rate = Rate::new(1_000_000, Duration::from_micros(20));
+/// Callers whose rate is remembered before those that have been quiet are forgotten.
+const REMEMBERED: usize = 32_768;
 
 /// The clients of now. Clones are the same.
 #[derive(Clone, Debug)]
@@ -23,6 +31,8 @@ struct Shared {
 struct Live {
     next: u64,
     by_number: BTreeMap<u64, Arc<Facts>>,
+    /// Also of callers that have gone: who comes back is no other.
+    looked_up: HashMap<Arc<str>, Rate>,
 }
 
 /// What is known of one client.
@@ -104,6 +114,19 @@ impl Clients {
     }
 }
 
+impl Place {
+    /// Notes names and resources that are looked up, and answers how long the caller's streams have to rest.
+    pub(super) fn looked_up(&self, count: usize) -> Duration {
+        let (now, name) = (Instant::now(), &self.facts.caller.name);
+        let mut live = self.clients.lock();
+        if live.looked_up.len() >= REMEMBERED && !live.looked_up.contains_key(name) {
+            live.looked_up.retain(|_, rate| !rate.is_rested(now));
+        }
+        let rate = live.looked_up.entry(Arc::clone(name)).or_insert(LOOKED_UP);
+        rate.charge(now, u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.clients.lock().by_number.remove(&self.number);
@@ -126,5 +149,18 @@ mod tests {
         drop(first);
         assert_eq!(clients.report().len(), 2);
         clients.join(&b).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_rests_and_others_do_not() {
+        let clients = Clients::new(9, 9);
+        let (a, b) = (Caller::node("a"), Caller::node("b"));
+        let (first, second, other) = (clients.join(&a).unwrap(), clients.join(&a).unwrap(), clients.join(&b).unwrap());
+        assert!(first.looked_up(900_000).is_zero());
+        assert_eq!(second.looked_up(200_000).as_millis(), 2000, "all streams of a caller have one rate");
+        assert!(other.looked_up(900_000).is_zero());
+        drop((first, second));
+        let again = clients.join(&a).unwrap();
+        assert!(!again.looked_up(1).is_zero(), "a new stream is no new caller");
     }
 }

@@ -13,6 +13,7 @@
 //! | on demand, the first answer has the workloads of the client's own node | a node then knows its own pods at once, and no others before they are asked for |
 //! | who falls so far behind that what was removed is no longer known is sent away | it comes back with what it has, and is sent the difference |
 
+mod asking;
 mod clients;
 mod debounce;
 mod entry;

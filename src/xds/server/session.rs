@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::asking::Asking;
 use super::entry::{Entry, Rank, Type};
-use super::response::{Asked, Response};
+use super::response::Response;
 use super::snapshot::Snapshot;
 use super::subscription::{Batch, Names, Subscription, Wants};
 use crate::proto::discovery::DeltaDiscoveryRequest;
@@ -57,10 +58,6 @@ const WILDCARD: &str = "*";
 /// Bytes of the first response of policies, 128 MiB: all of them. A client is ready at the first response of each type,
 /// and with a part of its policies it would let in whom the rest denies. Clients take 200 MiB.
 const WHOLE: usize = 128 << 20;
-/// What one request may be looked up and lead to, in names and resources together: eight times the names that may be
-/// subscribed to. More than any mesh of that size has, and at most a second or two.
-const WORK: usize = 8;
-
 /// The state of one stream.
 #[derive(Debug)]
 pub struct Session {
@@ -68,6 +65,8 @@ pub struct Session {
     /// The client's node; empty when it has none.
     node: Arc<str>,
     subscriptions: [Option<Subscription>; Type::ALL.len()],
+    /// What is being looked up, and whether the client is told of its own node's workloads with it.
+    asking: Option<(Asking, bool)>,
     /// Responses so far.
     responses: u64,
 }
@@ -76,7 +75,7 @@ pub struct Session {
 
 impl Session {
     pub fn new(limits: Limits, node: Arc<str>) -> Self {
-        Self { limits, node, subscriptions: Default::default(), responses: 0 }
+        Self { limits, node, subscriptions: Default::default(), asking: None, responses: 0 }
     }
 
     /// Whether a response has not been answered.
@@ -92,23 +91,58 @@ impl Session {
         }
     }
 
-    /// Takes a request. Ask [`Self::next`] for what it leads to before the next one is read: that bounds what is kept.
-    ///
-    /// # Errors
-    /// The stream must end.
-    pub fn request(&mut self, request: DeltaDiscoveryRequest, now: &Snapshot) -> Result<Heard, Refusal> {
+    /// Takes a request. Call [`Self::work`] until there is none, and ask [`Self::next`] for what it leads to before the next
+    /// one is read: that bounds what is kept.
+    pub fn hear(&mut self, request: DeltaDiscoveryRequest, now: &Snapshot) -> Heard {
         let Some(kind) = Type::of_url(&request.type_url) else {
-            return Ok(Heard::Foreign(request.type_url));
+            return Heard::Foreign(request.type_url);
         };
         if self.subscriptions[kind as usize].is_none() {
             // A nonce is of an earlier stream then, and means nothing here.
-            self.first(kind, request, now)?;
-            return Ok(Heard::Subscribed);
+            self.first(kind, request, now);
+            return Heard::Subscribed;
         }
-        self.later(kind, request, now)
+        self.later(kind, request)
     }
 
-    fn first(&mut self, kind: Type, request: DeltaDiscoveryRequest, now: &Snapshot) -> Result<(), Refusal> {
+    /// Takes a request with all its work.
+    #[cfg(test)]
+    pub(super) fn request(&mut self, request: DeltaDiscoveryRequest, now: &Snapshot) -> Result<Heard, Refusal> {
+        let heard = self.hear(request, now);
+        while self.work(now)?.is_some() {}
+        Ok(heard)
+    }
+
+    /// Looks up some of what the last request asks for, a few milliseconds long: prepares the answer, and subscribes to the
+    /// names and to what they stand for, unless the client has everything anyway. Answers how many resources there were;
+    /// nothing when nothing is left. Always with the snapshot of the request.
+    ///
+    /// # Errors
+    /// The stream must end.
+    pub fn work(&mut self, now: &Snapshot) -> Result<Option<usize>, Refusal> {
+        let Some((mut asking, first)) = self.asking.take() else { return Ok(None) };
+        let (kind, limits) = (asking.kind(), self.limits);
+        let Some(subscription) = &mut self.subscriptions[kind as usize] else { return Ok(None) };
+        let mut resources = asking.step(&mut subscription.wants, limits, now)?;
+        if !asking.is_done() {
+            self.asking = Some((asking, first));
+            return Ok(Some(resources));
+        }
+        if first && kind != Type::Authorization && !self.node.is_empty() {
+            let own = now.lookup().on_node(&self.node);
+            asking.add(own, &mut subscription.wants, limits)?;
+            resources += own.len();
+        }
+        let batch = asking.finish();
+        match &mut subscription.answer {
+            // Not reached by who obeys `hear`: nothing is lost all the same.
+            Some(earlier) => earlier.append(batch),
+            answer => *answer = Some(batch),
+        }
+        Ok(Some(resources))
+    }
+
+    fn first(&mut self, kind: Type, request: DeltaDiscoveryRequest, now: &Snapshot) {
         let DeltaDiscoveryRequest {
             resource_names_subscribe: subscribe,
             resource_names_unsubscribe: unsubscribe,
@@ -120,16 +154,16 @@ impl Session {
             let mut subscription = Subscription::new(Wants::Everything, now.number());
             subscription.push = Some(everything(kind, &retained, now));
             self.subscriptions[kind as usize] = Some(subscription);
-            return Ok(());
+            return;
         }
         self.subscriptions[kind as usize] = Some(Subscription::new(Wants::Named(Names::default()), now.number()));
         let left: HashSet<&String> = unsubscribe.iter().collect();
         let asked = subscribe.iter().filter(|name| *name != WILDCARD && !left.contains(name)).cloned();
         let asked: Vec<_> = asked.chain(retained.keys().filter(|name| !left.contains(name)).cloned()).collect();
-        self.answer(kind, &asked, &retained, true, now)
+        self.asking = Some((Asking::new(kind, asked, retained), true));
     }
 
-    fn later(&mut self, kind: Type, request: DeltaDiscoveryRequest, now: &Snapshot) -> Result<Heard, Refusal> {
+    fn later(&mut self, kind: Type, request: DeltaDiscoveryRequest) -> Heard {
         let DeltaDiscoveryRequest {
             resource_names_subscribe: subscribe,
             resource_names_unsubscribe: unsubscribe,
@@ -156,81 +190,9 @@ impl Session {
         let left: HashSet<&String> = unsubscribe.iter().collect();
         let asked: Vec<_> = subscribe.into_iter().filter(|name| name != WILDCARD && !left.contains(name)).collect();
         if !asked.is_empty() {
-            self.answer(kind, &asked, &BTreeMap::new(), false, now)?;
+            self.asking = Some((Asking::new(kind, asked, BTreeMap::new()), false));
         }
-        Ok(heard)
-    }
-
-    /// Prepares an answer to names that were asked for, and subscribes to them and to what they stand for, unless the
-    /// client has everything anyway.
-    fn answer(
-        &mut self,
-        kind: Type,
-        asked: &[String],
-        retained: &BTreeMap<String, String>,
-        with_own_node: bool,
-        now: &Snapshot,
-    ) -> Result<(), Refusal> {
-        let limits = self.limits;
-        let own = if with_own_node && kind != Type::Authorization && !self.node.is_empty() {
-            now.lookup().on_node(&self.node)
-        } else {
-            &[]
-        };
-        let Some(subscription) = &mut self.subscriptions[kind as usize] else { return Ok(()) };
-        let mut found: BTreeMap<(Rank, Arc<str>), Arc<Entry>> = BTreeMap::new();
-        let (mut removed, mut by_address) = (Vec::new(), Asked::new());
-        // A name counts once, and so do the workloads of a service, whatever it is called by.
-        let (mut seen, mut expanded, mut work) = (HashSet::new(), HashSet::new(), 0_usize);
-        let mut insert = |name: &Arc<str>| match &mut subscription.wants {
-            Wants::Everything => Ok(()),
-            Wants::Named(names) => names.insert(name, limits),
-        };
-        // A resource that the client has as it is need not come again, unless it is asked for right now.
-        let lacks = |name: &str, entry: &Entry| match retained.get(name) {
-            Some(version) if !version.is_empty() => {
-                !retained.get(&*entry.name).is_some_and(|version| entry.has_version(version))
-            }
-            _ => true,
-        };
-        for name in asked {
-            if !seen.insert(name.as_str()) {
-                continue;
-            }
-            let name: Arc<str> = name.as_str().into();
-            insert(&name)?;
-            let hits = resolve(kind, &name, now, &mut expanded);
-            work += 1 + hits.len();
-            if work > limits.names.saturating_mul(WORK) {
-                return Err(limits.exceeded());
-            }
-            if hits.is_empty() {
-                removed.push(Arc::clone(&name));
-            }
-            for entry in hits {
-                insert(&entry.name)?;
-                if *entry.name != *name && !entry.aliases.contains(&name) && entry.rank == Rank::Service {
-                    by_address.entry(Arc::clone(&entry.name)).or_default().push(name.to_string());
-                }
-                if lacks(&name, &entry) {
-                    found.insert((entry.rank, Arc::clone(&entry.name)), entry);
-                }
-            }
-        }
-        for entry in own.iter().filter(|entry| kind.has(entry.rank)) {
-            insert(&entry.name)?;
-            if !retained.get(&*entry.name).is_some_and(|version| entry.has_version(version)) {
-                found.insert((entry.rank, Arc::clone(&entry.name)), Arc::clone(entry));
-            }
-        }
-        let mut batch = Batch::new(found.into_values().collect(), removed);
-        batch.asked = Arc::new(by_address);
-        match &mut subscription.answer {
-            // Not reached by who obeys `request`: nothing is lost all the same.
-            Some(earlier) => earlier.append(batch),
-            answer => *answer = Some(batch),
-        }
-        Ok(())
+        heard
     }
 
     /// What is to be sent now, if anything. Ask again after it was sent, after each request, and after each change.
@@ -316,20 +278,4 @@ fn everything(kind: Type, retained: &BTreeMap<String, String>, now: &Snapshot) -
     let lacks = |entry: &&Arc<Entry>| !retained.get(&*entry.name).is_some_and(|version| entry.has_version(version));
     let gone = retained.keys().filter(|name| now.get(kind, name).is_none());
     Batch::new(now.of(kind).iter().filter(lacks).cloned().collect(), gone.map(|name| name.as_str().into()).collect())
-}
-
-/// What a name that is asked for stands for: a workload by its uid or address; a service by its name or address, with
-/// its workloads unless it is `expanded`; a policy by its name.
-fn resolve(kind: Type, name: &str, now: &Snapshot, expanded: &mut HashSet<Arc<str>>) -> Vec<Arc<Entry>> {
-    let mut hits: Vec<_> = now.get(kind, name).cloned().into_iter().collect();
-    if hits.is_empty() && kind != Type::Authorization && name.contains('/') {
-        hits = now.lookup().at(name);
-        hits.retain(|entry| kind.has(entry.rank));
-    }
-    let mut new = |entry: &&Arc<Entry>| entry.rank == Rank::Service && expanded.insert(Arc::clone(&entry.name));
-    let services: Vec<_> = hits.iter().filter(|entry| new(entry)).cloned().collect();
-    for service in services {
-        hits.extend(now.lookup().of_service(&service.name).iter().cloned());
-    }
-    hits
 }

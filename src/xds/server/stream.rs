@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -89,13 +90,16 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
         Ok(None) => return None,
         Err(status) => return Some(status),
     };
-    let heard = same_node(&request, &node).and_then(|()| {
-        let now = Arc::clone(&snapshots.borrow_and_update());
-        session.request(request, &now).map_err(refused)
-    });
-    match heard {
-        Ok(heard) => ledger.heard(&heard),
-        Err(status) => return Some(status),
+    if let Err(status) = same_node(&request, &node) {
+        return Some(status);
+    }
+    let now = Arc::clone(&snapshots.borrow_and_update());
+    tokio::select! {
+        biased;
+        () = withdrawn.cancelled() => return Some(no_token()),
+        heard = ledger.hear(&mut session, request, &now) => if let Err(refusal) = heard {
+            return Some(refused(refusal));
+        }
     }
 
     let mut answer_by = Instant::now() + ANSWER;
@@ -127,11 +131,13 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
             request = requests.next() => match request {
                 None => return None,
                 Some(Err(status)) => return broken(status),
-                Some(Ok(request)) => match session.request(request, &now) {
-                    Err(refusal) => return Some(refused(refusal)),
-                    Ok(heard) => {
-                        ledger.heard(&heard);
-                        answer_by = Instant::now() + ANSWER;
+                Some(Ok(request)) => tokio::select! {
+                    biased;
+                    () = withdrawn.cancelled() => return Some(no_token()),
+                    () = closing.cancelled() => return None,
+                    heard = ledger.hear(&mut session, request, &now) => match heard {
+                        Err(refusal) => return Some(refused(refusal)),
+                        Ok(()) => answer_by = Instant::now() + ANSWER,
                     }
                 }
             },
@@ -218,6 +224,30 @@ struct Ledger {
 // === impl Ledger ===
 
 impl Ledger {
+    /// Takes a request, with a pause after each slice of its work: others have the processor then, and a caller that asks
+    /// for more than its rate rests.
+    async fn hear(&self, session: &mut Session, request: DeltaDiscoveryRequest, now: &Snapshot) -> Result<(), Refusal> {
+        let DeltaDiscoveryRequest {
+            resource_names_subscribe: subscribe,
+            resource_names_unsubscribe: unsubscribe,
+            initial_resource_versions: retained,
+            ..
+        } = &request;
+        self.looked_up(1 + subscribe.len() + unsubscribe.len() + retained.len()).await;
+        self.heard(&session.hear(request, now));
+        while let Some(resources) = session.work(now)? {
+            self.looked_up(resources).await;
+        }
+        Ok(())
+    }
+
+    async fn looked_up(&self, count: usize) {
+        match self.place.looked_up(count) {
+            Duration::ZERO => yield_now().await,
+            rest => sleep(rest).await,
+        }
+    }
+
     fn sent(&self, response: &Response, bytes: usize) {
         let kind = response.kind.as_str();
         self.place.facts.responses.fetch_add(1, Ordering::Relaxed);

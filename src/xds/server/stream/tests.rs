@@ -25,6 +25,10 @@ struct Peer {
 }
 
 fn peer(store: Store) -> (Peer, impl Future<Output = ()>) {
+    peer_with(store, Limits { names: 10, name_bytes: 1000, response: 2 << 20 })
+}
+
+fn peer_with(store: Store, limits: Limits) -> (Peer, impl Future<Output = ()>) {
     let (requests, incoming) = mpsc::channel(8);
     let (outgoing, responses) = mpsc::channel(1);
     let metrics = Metrics::new(metrics::Config { series_budget: 100 }, "test");
@@ -34,7 +38,7 @@ fn peer(store: Store) -> (Peer, impl Future<Output = ()>) {
     let client = Client {
         place: Clients::new(10, 10).join(&caller).unwrap(),
         caller: caller.clone(),
-        limits: Limits { names: 10, name_bytes: 1000, response: 2 << 20 },
+        limits,
         snapshots: store.reader(),
         first_requests: Arc::clone(&first_requests),
         progress: progresses,
@@ -81,7 +85,7 @@ async fn changes_arrive_and_merge_while_an_answer_is_awaited() {
         let first = peer.hear().await;
         for count in 2..6 {
             peer.store.replace(&resources(count));
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
         }
         peer.acknowledge(&first).await;
         let second = peer.hear().await;
@@ -157,7 +161,7 @@ async fn a_withdrawn_token_ends_a_stream_in_the_middle_of_an_answer() {
             request.resource_names_subscribe = vec![kind.to_owned()];
             peer.say(request).await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         peer.caller.withdrawn.cancel();
     };
     tokio::join!(served, story);
@@ -226,7 +230,7 @@ async fn what_is_put_is_published_when_it_is_quiet() {
         let start = Instant::now();
         for count in 0..20 {
             inbox.put(resources(count));
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         changes.changed().await.unwrap();
         assert_eq!(changes.borrow_and_update().len(Type::Address), 19, "the last one, at once");
@@ -241,7 +245,7 @@ async fn who_says_nothing_takes_no_room_and_a_slow_request_has_its_time() {
     let (mut silent, served) = peer(Store::new(&resources(1)));
     let room = Arc::clone(&silent.first_requests);
     let story = async {
-        tokio::time::sleep(FIRST / 2).await;
+        sleep(FIRST / 2).await;
         assert_eq!(room.available_permits(), 1);
         silent.end().await
     };
@@ -251,7 +255,7 @@ async fn who_says_nothing_takes_no_room_and_a_slow_request_has_its_time() {
     let story = async {
         for _ in 0..6 {
             slow.progress.send_replace(());
-            tokio::time::sleep(Duration::from_secs(9)).await;
+            sleep(Duration::from_secs(9)).await;
             assert_eq!(slow.first_requests.available_permits(), 0);
         }
         slow.say(request(Type::Address)).await;
@@ -268,7 +272,7 @@ async fn who_says_nothing_takes_no_room_and_a_slow_request_has_its_time() {
         let progress = async {
             loop {
                 trickle.progress.send_replace(());
-                tokio::time::sleep(Duration::from_secs(9)).await;
+                sleep(Duration::from_secs(9)).await;
             }
         };
         tokio::select! {
@@ -287,10 +291,10 @@ async fn who_finds_no_room_is_told_so_and_who_finds_it_late_is_served() {
         let others = Arc::clone(&peer.first_requests).acquire_owned().await.unwrap();
         let story = async {
             peer.progress.send_replace(());
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             peer.say(request(Type::Address)).await;
             let release = async {
-                tokio::time::sleep(held).await;
+                sleep(held).await;
                 drop(others);
             };
             let (_, answer) = tokio::join!(release, peer.responses.recv());
@@ -299,4 +303,47 @@ async fn who_finds_no_room_is_told_so_and_who_finds_it_late_is_served() {
         };
         assert_eq!(tokio::join!(served, story).1, expected);
     }
+}
+
+/// One long request on the processor that all streams share.
+#[tokio::test(start_paused = true)]
+async fn others_have_their_turn_while_a_long_request_is_worked_through() {
+    let limits = Limits { names: 100_000, name_bytes: 1 << 20, response: 2 << 20 };
+    let (mut peer, served) = peer_with(Store::new(&resources(1)), limits);
+    let story = async {
+        let names = (0..50_000).map(|n| n.to_string()).collect();
+        peer.say(DeltaDiscoveryRequest { resource_names_subscribe: names, ..request(Type::Address) }).await;
+        let mut turns = 0;
+        while peer.responses.is_empty() {
+            turns += 1;
+            yield_now().await;
+        }
+        assert!(turns > 10, "{turns}");
+        drop(peer.requests);
+        peer.responses.close();
+    };
+    tokio::join!(served, story);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_asks_without_end_rests() {
+    let (mut peer, served) = peer(Store::new(&resources(1)));
+    let start = Instant::now();
+    let story = async {
+        peer.say(request(Type::Address)).await;
+        let first = peer.hear().await;
+        for _ in 0..4 {
+            let resource_names_unsubscribe = vec![String::new(); 400_000];
+            peer.say(DeltaDiscoveryRequest { resource_names_unsubscribe, ..request(Type::Address) }).await;
+        }
+        peer.acknowledge(&first).await;
+        let resource_names_subscribe = vec!["a".to_owned()];
+        peer.say(DeltaDiscoveryRequest { resource_names_subscribe, ..request(Type::Address) }).await;
+        peer.hear().await;
+        // 600,000 more than there are at once, 20 µs each.
+        assert!(start.elapsed() > Duration::from_secs(12), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        drop(peer.requests);
+    };
+    tokio::join!(served, story);
 }
