@@ -60,7 +60,7 @@ pub const CONTROL: &[Setting] = &[
         Kind::Positive,
         "2000",
         "Clients of the mesh at once",
-        "One a node, two while it is replaced; some 1 MiB each while it is sent everything and 100 KiB after that",
+        "One a node, two while it is replaced; some 2 MiB each and all policies once while it is sent everything, and 100 KiB after that",
     ),
     setting(
         "connection-age",

@@ -6,10 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::buf::Chain;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::encoding::{WireType, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::entry::{Entry, Type};
+use super::snapshot::Snapshot;
 
 /// What is sent in one go.
 #[derive(Clone, Debug)]
@@ -24,6 +26,9 @@ pub struct Response {
     pub(super) aliases: bool,
     pub(super) asked: Arc<Asked>,
 }
+
+/// Bytes of one client alone, and such as may be shared.
+pub(super) type Marshalled = Chain<Bytes, Bytes>;
 
 /// Addresses inside of a block of a service that were asked for, by the name of the service.
 pub(super) type Asked = HashMap<Arc<str>, Vec<String>>;
@@ -44,17 +49,30 @@ const ANY_VALUE: u32 = 2;
 // === impl Response ===
 
 impl Response {
-    /// The marshalled `DeltaDiscoveryResponse`.
-    pub fn encode(&self) -> Bytes {
+    /// The marshalled `DeltaDiscoveryResponse`. What every client of `now` is sent alike, all policies, is marshalled once
+    /// and shared: it may be large, and many begin at once.
+    pub(super) fn encode(&self, now: &Snapshot) -> Marshalled {
+        let mut own = BytesMut::new();
+        put(&mut own, SYSTEM_VERSION, self.version.to_string().as_bytes());
+        put(&mut own, TYPE_URL, self.kind.url().as_bytes());
+        put(&mut own, NONCE, self.nonce.as_bytes());
+        for name in &self.removed {
+            put(&mut own, REMOVED, name.as_bytes());
+        }
+        let all = now.of(self.kind);
+        let same = |(a, b): (&Arc<Entry>, &Arc<Entry>)| Arc::ptr_eq(a, b);
+        let alike = self.kind == Type::Authorization
+            && !self.aliases
+            && self.entries.len() == all.len()
+            && self.entries.iter().zip(all).all(same);
+        let resources = if alike { now.marshalled_policies(|| self.resources()) } else { self.resources() };
+        own.freeze().chain(resources)
+    }
+
+    fn resources(&self) -> Bytes {
         let mut out = BytesMut::new();
-        put(&mut out, SYSTEM_VERSION, self.version.to_string().as_bytes());
         for entry in &self.entries {
             self.put_resource(&mut out, entry);
-        }
-        put(&mut out, TYPE_URL, self.kind.url().as_bytes());
-        put(&mut out, NONCE, self.nonce.as_bytes());
-        for name in &self.removed {
-            put(&mut out, REMOVED, name.as_bytes());
         }
         out.freeze()
     }

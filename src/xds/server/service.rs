@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 use std::sync::Arc;
 
-use bytes::{BufMut as _, Bytes};
+use bytes::BufMut as _;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
@@ -13,6 +13,7 @@ use tonic::{Request, Status, Streaming};
 use super::clients::{ClientReport, Clients};
 use super::incoming::Bounded;
 use super::publish::Store;
+use super::response::Marshalled;
 use super::session::Limits;
 use super::stream::{self, Client};
 use crate::grpc::server::{Answering, Body, Caller, Closing, Largest, Metered, Progress, Service};
@@ -51,7 +52,7 @@ pub struct Discovery {
 
 /// Requests are messages; responses are bytes already.
 #[derive(Clone, Copy, Debug, Default)]
-struct Marshalled;
+struct Marshalling;
 
 // === impl Discovery ===
 
@@ -96,7 +97,7 @@ impl Discovery {
     }
 }
 
-type Responding = ReceiverStream<Result<Bytes, Status>>;
+type Responding = ReceiverStream<Result<Marshalled, Status>>;
 
 impl Service for Discovery {
     fn name(&self) -> &'static str {
@@ -111,13 +112,13 @@ impl Service for Discovery {
         let this = self.clone();
         Box::pin(async move {
             let request = Metered::wrap(request, LARGEST);
-            Grpc::new(Marshalled).max_decoding_message_size(LARGEST.first).streaming(this, request).await
+            Grpc::new(Marshalling).max_decoding_message_size(LARGEST.first).streaming(this, request).await
         })
     }
 }
 
 impl StreamingService<DeltaDiscoveryRequest> for Discovery {
-    type Response = Bytes;
+    type Response = Marshalled;
     type ResponseStream = Responding;
     type Future = Ready<Result<tonic::Response<Responding>, Status>>;
 
@@ -126,10 +127,10 @@ impl StreamingService<DeltaDiscoveryRequest> for Discovery {
     }
 }
 
-// === impl Marshalled ===
+// === impl Marshalling ===
 
-impl Codec for Marshalled {
-    type Encode = Bytes;
+impl Codec for Marshalling {
+    type Encode = Marshalled;
     type Decode = DeltaDiscoveryRequest;
     type Encoder = Self;
     type Decoder = Bounded;
@@ -143,11 +144,11 @@ impl Codec for Marshalled {
     }
 }
 
-impl Encoder for Marshalled {
-    type Item = Bytes;
+impl Encoder for Marshalling {
+    type Item = Marshalled;
     type Error = Status;
 
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, item: Marshalled, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
         out.put(item);
         Ok(())
     }

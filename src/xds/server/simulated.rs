@@ -157,7 +157,7 @@ impl Client {
     /// The next response, off the wire.
     pub(super) fn pull(&mut self, world: &World) -> Option<DeltaDiscoveryResponse> {
         let response = self.session.next(&world.now).unwrap()?;
-        Some(DeltaDiscoveryResponse::decode(response.encode()).unwrap())
+        Some(DeltaDiscoveryResponse::decode(response.encode(&world.now)).unwrap())
     }
 
     /// Takes a response over.

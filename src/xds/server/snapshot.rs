@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::entry::{Entry, Rank, Type};
@@ -31,6 +32,8 @@ pub struct Snapshot {
     /// Removals up to this snapshot have been forgotten.
     floor: u64,
     lookup: OnceLock<Lookup>,
+    /// All policies as a response has them.
+    marshalled_policies: OnceLock<Bytes>,
 }
 
 /// A resource that is no more.
@@ -113,7 +116,7 @@ impl Snapshot {
             floor = gone[excess].since;
             gone.retain(|gone| gone.since > floor);
         }
-        Some(Self { number, entries, latest, gone: gone.into(), floor, lookup: OnceLock::new() })
+        Some(Self { number, entries, latest, gone: gone.into(), floor, ..Self::default() })
     }
 
     fn entry(&self, candidate: Candidate<'_>, message: &impl Message, buffer: &mut Vec<u8>, number: u64) -> Arc<Entry> {
@@ -178,6 +181,11 @@ impl Snapshot {
     /// Look-ups by something else than the name; built when the first client asks on demand.
     pub(super) fn lookup(&self) -> &Lookup {
         self.lookup.get_or_init(|| Lookup::build(&self.entries))
+    }
+
+    /// What `marshal` made the first time.
+    pub(super) fn marshalled_policies(&self, marshal: impl FnOnce() -> Bytes) -> Bytes {
+        self.marshalled_policies.get_or_init(marshal).clone()
     }
 
     /// What has changed since the snapshot of that number; nothing when that is no longer known.

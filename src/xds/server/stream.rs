@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf as _;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -15,7 +15,7 @@ use tonic::Status;
 
 use super::clients::Place;
 use super::entry::Type;
-use super::response::Response;
+use super::response::{Marshalled, Response};
 use super::session::{Heard, Limits, Refusal, Session};
 use super::snapshot::Snapshot;
 use crate::grpc::server::Caller;
@@ -33,6 +33,9 @@ const ROOM: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(60);
 /// Taking a response off our hands, 60 s.
 const WRITE: Duration = Duration::from_secs(60);
+/// What a line carries at least, half a megabit: the bytes that are on their way have their time beside these two. The
+/// first policies may be large, and whoever begins again would begin with all of them.
+const LEAST_RATE: usize = 64 << 10;
 
 /// Everything that one stream works with.
 pub(super) struct Client {
@@ -52,7 +55,7 @@ pub(super) struct Client {
 /// Requests as they arrive.
 pub(super) type Requests = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send>>;
 /// Where responses go: one waits while another is written.
-pub(super) type Responses = mpsc::Sender<Result<Bytes, Status>>;
+pub(super) type Responses = mpsc::Sender<Result<Marshalled, Status>>;
 
 /// Why a stream ended, as its status says it; `None` is a clean end.
 type End = Option<Status>;
@@ -102,7 +105,9 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
         }
     }
 
-    let mut answer_by = Instant::now() + ANSWER;
+    let (mut answer, mut answer_by) = (ANSWER, Instant::now() + ANSWER);
+    // Bytes of the last two responses: one is being written when the other one waits.
+    let mut ahead = [0, 0];
     loop {
         let now = Arc::clone(&snapshots.borrow_and_update());
         loop {
@@ -111,21 +116,25 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
                 Ok(None) => break,
                 Ok(Some(response)) => response,
             };
-            let bytes = response.encode();
-            ledger.sent(&response, bytes.len());
+            let bytes = response.encode(&now);
+            let size = bytes.remaining();
+            ledger.sent(&response, size);
+            let write = patience(WRITE, ahead.iter().sum());
             let sent = tokio::select! {
                 biased;
                 // Also in the middle of a long answer, and while nobody reads it.
                 () = withdrawn.cancelled() => return Some(no_token()),
-                sent = timeout(WRITE, responses.send(Ok(bytes))) => sent,
+                sent = timeout(write, responses.send(Ok(bytes))) => sent,
             };
             match sent {
-                Err(_) => return Some(Status::deadline_exceeded("a response was not read within 60 s")),
+                Err(_) => return Some(late("read", write)),
                 // The client has gone.
                 Ok(Err(_)) => return None,
                 Ok(Ok(())) => {}
             }
-            answer_by = Instant::now() + ANSWER;
+            answer = patience(ANSWER, ahead.iter().sum::<usize>() + size);
+            answer_by = Instant::now() + answer;
+            ahead = [ahead[1], size];
         }
         tokio::select! {
             request = requests.next() => match request {
@@ -137,13 +146,13 @@ async fn run(client: Client, mut requests: Requests, responses: &Responses) -> E
                     () = closing.cancelled() => return None,
                     heard = ledger.hear(&mut session, request, &now) => match heard {
                         Err(refusal) => return Some(refused(refusal)),
-                        Ok(()) => answer_by = Instant::now() + ANSWER,
+                        Ok(()) => answer_by = answer_by.max(Instant::now() + ANSWER),
                     }
                 }
             },
             changed = snapshots.changed() => if changed.is_err() { return None },
             () = sleep_until(answer_by), if session.is_waiting() => {
-                return Some(Status::deadline_exceeded("a response was not answered within 60 s"));
+                return Some(late("answered", answer));
             }
             // What was sent is not waited for: the client says what it has when it comes back.
             () = closing.cancelled() => return None,
@@ -170,8 +179,11 @@ async fn first(
     if let Some(request) = timeout(FIRST, begun).await.map_err(|_| late())? {
         return request.transpose();
     }
-    let no_room =
-        |_| Status::resource_exhausted("no room for a first request within 60 s: too many clients have begun theirs");
+    let no_room = |_| {
+        Status::resource_exhausted(
+            "no room for a first request within 60 s: too many clients have begun theirs",
+        )
+    };
     let _room = timeout(ROOM, room.acquire()).await.map_err(no_room)?;
     let mut quiet = Instant::now() + FIRST;
     let until = Instant::now() + WHOLE_FIRST;
@@ -183,6 +195,14 @@ async fn first(
             () = sleep_until(quiet.min(until)) => return Err(late()),
         }
     }
+}
+
+fn patience(base: Duration, bytes: usize) -> Duration {
+    base + Duration::from_secs((bytes / LEAST_RATE) as u64)
+}
+
+fn late(what: &str, patience: Duration) -> Status {
+    Status::deadline_exceeded(format!("a response was not {what} within {} s", patience.as_secs()))
 }
 
 fn no_token() -> Status {

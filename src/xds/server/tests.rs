@@ -227,6 +227,23 @@ fn the_first_policies_come_in_one_piece() {
 }
 
 #[test]
+fn the_first_policies_are_marshalled_once() {
+    let mut world = World::new(&shop());
+    let marshalled = |world: &World| {
+        let mut client = everything(Type::Authorization, world);
+        client.session.next(&world.now).unwrap().unwrap().encode(&world.now)
+    };
+    let (first, second) = (marshalled(&world), marshalled(&world));
+    assert!(!first.last_ref().is_empty());
+    assert_eq!(first.last_ref().as_ptr(), second.last_ref().as_ptr());
+    let mut more = shop();
+    more.policies.push(policy(2, false));
+    world.set(&more);
+    let response = DeltaDiscoveryResponse::decode(marshalled(&world)).unwrap();
+    assert_eq!(names(&response).0, ["shop/p1", "shop/p2"], "another snapshot has its own");
+}
+
+#[test]
 fn a_resource_larger_than_a_response_goes_alone() {
     let world = World::new(&shop());
     let limits = Limits { response: 1, ..LIMITS };
@@ -525,7 +542,7 @@ fn who_is_too_far_behind_is_sent_away() {
     let end = loop {
         match client.session.next(&world.now) {
             Ok(Some(response)) => {
-                let nonce = DeltaDiscoveryResponse::decode(response.encode()).unwrap().nonce;
+                let nonce = DeltaDiscoveryResponse::decode(response.encode(&world.now)).unwrap().nonce;
                 client.acknowledge(&nonce, &world);
             }
             Ok(None) => panic!("it was told of 40,000 removals"),

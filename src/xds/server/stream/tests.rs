@@ -15,7 +15,7 @@ use crate::xds::server::simulated::workload;
 struct Peer {
     store: Store,
     requests: mpsc::Sender<Result<DeltaDiscoveryRequest, Status>>,
-    responses: mpsc::Receiver<Result<Bytes, Status>>,
+    responses: mpsc::Receiver<Result<Marshalled, Status>>,
     closing: CancellationToken,
     caller: Caller,
     metrics: Metrics,
@@ -346,4 +346,38 @@ async fn a_caller_that_asks_without_end_rests() {
         drop(peer.requests);
     };
     tokio::join!(served, story);
+}
+
+/// The first policies are not divided, and a line of half a megabit has time for them.
+#[tokio::test(start_paused = true)]
+async fn a_large_response_has_the_time_of_its_bytes() {
+    let large = || {
+        let mut resources = resources(1);
+        resources.workloads[0].hostname = "x".repeat(8 << 20).into();
+        resources
+    };
+    let (mut slow, served) = peer(Store::new(&large()));
+    let story = async {
+        slow.say(request(Type::Address)).await;
+        let response = slow.hear().await;
+        sleep(ANSWER * 2).await;
+        // Another word meanwhile does not make it shorter.
+        slow.say(DeltaDiscoveryRequest { resource_names_subscribe: vec!["a".into()], ..request(Type::Workload) }).await;
+        slow.hear().await;
+        sleep(ANSWER + Duration::from_secs(1)).await;
+        slow.acknowledge(&response).await;
+        drop(slow.requests);
+        assert!(slow.responses.recv().await.is_none(), "a clean end");
+    };
+    tokio::join!(served, story);
+
+    let (mut deaf, served) = peer(Store::new(&large()));
+    let story = async {
+        deaf.say(request(Type::Address)).await;
+        deaf.hear().await;
+        let start = Instant::now();
+        (deaf.end().await, start.elapsed())
+    };
+    let (_, end) = tokio::join!(served, story);
+    assert_eq!(end, (Some(Code::DeadlineExceeded), ANSWER + Duration::from_secs(128)));
 }
