@@ -181,7 +181,7 @@ async fn first(
     }
     let no_room = |_| {
         Status::resource_exhausted(
-            "no room for a first request within 60 s: too many clients have begun theirs",
+            "no room for a first request within 60 s, many clients have begun theirs: connect again later",
         )
     };
     let _room = timeout(ROOM, room.acquire()).await.map_err(no_room)?;
