@@ -1,11 +1,12 @@
 //! The environment as settings.
 
-use std::collections::BTreeMap;
+mod sockets;
+mod who;
+
 use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::error::{bad, origin};
@@ -13,13 +14,11 @@ use super::proxy_config::{ProxyConfig, Told};
 use super::quantity::{processors, threads, workers};
 use super::variables::{ALL, Fate};
 use super::{ZtunnelError, duration::duration, levels};
-use crate::config::drop_in::{DnsAddress, DropIn, Keepalive, OwnPod, Unused};
+use crate::config::drop_in::{DnsAddress, DropIn, Unused};
 use crate::config::env::Environment;
 use crate::config::raw::{Origin, Underlay};
-use crate::config::secret::{Header, Secret};
 use crate::config::table::{NODE, find};
 use crate::config::value::{self, Kind};
-use crate::hbone::settings::Sizes;
 use crate::model::ports;
 
 /// What is asked of the host.
@@ -41,7 +40,6 @@ pub struct Found {
     pub drop_in: DropIn,
 }
 
-const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 const MODE: &str = "culvert proxy ztunnel";
 
 /// Reads ztunnel's variables. `arguments` are the command's, for the dump.
@@ -270,117 +268,6 @@ impl Reading<'_> {
         if let Some(format) = self.all.value("LOG_FORMAT") {
             self.from("log-format", if format == "json" { "json" } else { "text" }, "LOG_FORMAT");
         }
-    }
-
-    fn identity(&mut self, metadata: &BTreeMap<String, Value>) -> Result<(), ZtunnelError> {
-        let meta = metadata.get("CLUSTER_ID").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let plain = self.all.value("CLUSTER_ID").filter(|text| !text.is_empty());
-        if let Some((variable, text)) =
-            meta.map(|text| ("ISTIO_META_CLUSTER_ID", text)).or_else(|| plain.map(|text| ("CLUSTER_ID", text)))
-        {
-            self.from("cluster", text, variable);
-        }
-        Ok(())
-    }
-
-    fn own(&self) -> Result<OwnPod, ZtunnelError> {
-        let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
-        // Of a pod of two families the downward API joins both by a comma (`status.podIPs`).
-        let told = text("INSTANCE_IP").unwrap_or_default();
-        let each = told.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let addresses = each.map(str::parse).collect::<Result<_, _>>();
-        let addresses =
-            addresses.map_err(|_| bad("INSTANCE_IP", &told, "an IP address, or several joined by commas"))?;
-        Ok(OwnPod {
-            name: text("POD_NAME"),
-            namespace: text("POD_NAMESPACE"),
-            service_account: text("SERVICE_ACCOUNT"),
-            addresses,
-        })
-    }
-
-    /// Answers a token that is no file; else sets where the file is.
-    fn token(&mut self, exists: &dyn Fn(&Path) -> bool) -> Option<Secret> {
-        let told = self.all.value("AUTH_TOKEN").filter(|text| !text.is_empty());
-        match told {
-            Some(path) if exists(Path::new(path)) => self.from("token-file", path, "AUTH_TOKEN"),
-            None if exists(Path::new(DEFAULT_TOKEN)) => self.put("token-file", DEFAULT_TOKEN, Origin::Mode(MODE)),
-            None => self.put("token-file", "", Origin::Mode(MODE)),
-            Some(token) => {
-                self.from("token-file", "", "AUTH_TOKEN");
-                return Some(Secret::new(token));
-            }
-        }
-        None
-    }
-
-    fn headers(&self, prefix: &'static str) -> Result<Vec<Header>, ZtunnelError> {
-        let header = |(rest, value): (&str, &str)| {
-            let name: HeaderName = rest.to_ascii_lowercase().parse().ok()?;
-            let printable =
-                value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && HeaderValue::from_str(value).is_ok();
-            printable.then(|| Header { name, value: Secret::new(value) })
-        };
-        let all = self.all.prefixed(prefix).map(|(rest, value)| {
-            header((rest, value)).ok_or_else(|| ZtunnelError::Header { variable: format!("{prefix}{rest}") })
-        });
-        all.collect()
-    }
-
-    fn keepalive(&self) -> Result<Keepalive, ZtunnelError> {
-        const SECOND: Duration = Duration::from_secs(1);
-        let usual = Keepalive::default();
-        let positive = |variable: &'static str, usual: Duration| match self.duration(variable)? {
-            // The kernel counts in whole seconds and takes 1 to 32767 (tcp(7)).
-            Some(given) if given < SECOND || given > SECOND * 32_767 => {
-                Err(bad(variable, self.all.value(variable).unwrap_or_default(), "a duration from 1s to 9h"))
-            }
-            given => Ok(given.unwrap_or(usual)),
-        };
-        // The kernel's largest (TCP_KEEPCNT, tcp(7)).
-        let probes = |text: &str| text.parse().ok().filter(|probes| (1..=127).contains(probes));
-        Ok(Keepalive {
-            enabled: self.bool("KEEPALIVE_ENABLED", usual.enabled)?,
-            idle: positive("KEEPALIVE_TIME", usual.idle)?,
-            interval: positive("KEEPALIVE_INTERVAL", usual.interval)?,
-            probes: self.parsed("KEEPALIVE_RETRIES", "a number from 1 to 127", probes)?.unwrap_or(usual.probes),
-            user_timeout: self.bool("USER_TIMEOUT_ENABLED", usual.user_timeout)?,
-        })
-    }
-
-    /// Within the ranges of the protocol.
-    fn http2(&self) -> Result<Sizes, ZtunnelError> {
-        let bytes = |variable, least: u32, most: u32, usual| {
-            let within = |text: &str| text.parse().ok().filter(|bytes| (least..=most).contains(bytes));
-            let expected = format!("a number of bytes from {least} to {most}");
-            Ok(self.parsed(variable, &expected, within)?.unwrap_or(usual))
-        };
-        let (usual, least, most) = (Sizes::default(), Sizes::LEAST_CONNECTION_WINDOW, Sizes::MOST_WINDOW);
-        Ok(Sizes {
-            stream_window: bytes("HTTP2_STREAM_WINDOW_SIZE", 1, most, usual.stream_window)?,
-            connection_window: bytes("HTTP2_CONNECTION_WINDOW_SIZE", least, most, usual.connection_window)?,
-            frame: bytes("HTTP2_FRAME_SIZE", Sizes::LEAST_FRAME, Sizes::MOST_FRAME, usual.frame)?,
-        })
-    }
-
-    /// Metadata for the control plane: the mesh configuration's, and the variables over it.
-    fn metadata(&mut self, proxy_config: &ProxyConfig) -> BTreeMap<String, Value> {
-        const META: &str = "ISTIO_META_";
-        const JSON: &str = "ISTIO_METAJSON_";
-        let own = |name: &String| name.strip_prefix(META).unwrap_or(name).to_owned();
-        let told = proxy_config.metadata.iter().map(|(name, value)| (own(name), value.clone().into()));
-        let mut all: BTreeMap<String, Value> = told.collect();
-        all.extend(self.all.prefixed(META).map(|(name, value)| (name.to_owned(), value.into())));
-        for (name, text) in self.all.prefixed(JSON) {
-            match serde_json::from_str(text) {
-                Ok(value) => drop(all.insert(name.to_owned(), value)),
-                Err(_) => {
-                    let why = "it is not JSON and the control plane is not told of it".to_owned();
-                    self.unused.push(Unused { variable: format!("{JSON}{name}"), why });
-                }
-            }
-        }
-        all
     }
 }
 

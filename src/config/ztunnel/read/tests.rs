@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::config::drop_in::Keepalive;
 use crate::config::node::{Ipv6, NodeSettings, RedirectBackend};
 use crate::config::raw::{ConfigError, Effective};
 use crate::config::source::{LocalMesh, MeshSource, PodSource, Token};

@@ -1,0 +1,96 @@
+//! Who this process is to a control plane: its pod, token, headers and metadata.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::{MODE, Reading};
+use crate::config::drop_in::{OwnPod, Unused};
+use crate::config::raw::Origin;
+use crate::config::secret::{Header, Secret};
+use crate::config::ztunnel::ZtunnelError;
+use crate::config::ztunnel::error::bad;
+use crate::config::ztunnel::proxy_config::ProxyConfig;
+
+const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    pub(super) fn identity(&mut self, metadata: &BTreeMap<String, Value>) -> Result<(), ZtunnelError> {
+        let meta = metadata.get("CLUSTER_ID").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let plain = self.all.value("CLUSTER_ID").filter(|text| !text.is_empty());
+        if let Some((variable, text)) =
+            meta.map(|text| ("ISTIO_META_CLUSTER_ID", text)).or_else(|| plain.map(|text| ("CLUSTER_ID", text)))
+        {
+            self.from("cluster", text, variable);
+        }
+        Ok(())
+    }
+
+    pub(super) fn own(&self) -> Result<OwnPod, ZtunnelError> {
+        let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
+        // Of a pod of two families the downward API joins both by a comma (`status.podIPs`).
+        let told = text("INSTANCE_IP").unwrap_or_default();
+        let each = told.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let addresses = each.map(str::parse).collect::<Result<_, _>>();
+        let addresses =
+            addresses.map_err(|_| bad("INSTANCE_IP", &told, "an IP address, or several joined by commas"))?;
+        Ok(OwnPod {
+            name: text("POD_NAME"),
+            namespace: text("POD_NAMESPACE"),
+            service_account: text("SERVICE_ACCOUNT"),
+            addresses,
+        })
+    }
+
+    /// Answers a token that is no file; else sets where the file is.
+    pub(super) fn token(&mut self, exists: &dyn Fn(&Path) -> bool) -> Option<Secret> {
+        let told = self.all.value("AUTH_TOKEN").filter(|text| !text.is_empty());
+        match told {
+            Some(path) if exists(Path::new(path)) => self.from("token-file", path, "AUTH_TOKEN"),
+            None if exists(Path::new(DEFAULT_TOKEN)) => self.put("token-file", DEFAULT_TOKEN, Origin::Mode(MODE)),
+            None => self.put("token-file", "", Origin::Mode(MODE)),
+            Some(token) => {
+                self.from("token-file", "", "AUTH_TOKEN");
+                return Some(Secret::new(token));
+            }
+        }
+        None
+    }
+
+    pub(super) fn headers(&self, prefix: &'static str) -> Result<Vec<Header>, ZtunnelError> {
+        let header = |(rest, value): (&str, &str)| {
+            let name: HeaderName = rest.to_ascii_lowercase().parse().ok()?;
+            let printable =
+                value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && HeaderValue::from_str(value).is_ok();
+            printable.then(|| Header { name, value: Secret::new(value) })
+        };
+        let all = self.all.prefixed(prefix).map(|(rest, value)| {
+            header((rest, value)).ok_or_else(|| ZtunnelError::Header { variable: format!("{prefix}{rest}") })
+        });
+        all.collect()
+    }
+
+    /// Metadata for the control plane: the mesh configuration's, and the variables over it.
+    pub(super) fn metadata(&mut self, proxy_config: &ProxyConfig) -> BTreeMap<String, Value> {
+        const META: &str = "ISTIO_META_";
+        const JSON: &str = "ISTIO_METAJSON_";
+        let own = |name: &String| name.strip_prefix(META).unwrap_or(name).to_owned();
+        let told = proxy_config.metadata.iter().map(|(name, value)| (own(name), value.clone().into()));
+        let mut all: BTreeMap<String, Value> = told.collect();
+        all.extend(self.all.prefixed(META).map(|(name, value)| (name.to_owned(), value.into())));
+        for (name, text) in self.all.prefixed(JSON) {
+            match serde_json::from_str(text) {
+                Ok(value) => drop(all.insert(name.to_owned(), value)),
+                Err(_) => {
+                    let why = "it is not JSON and the control plane is not told of it".to_owned();
+                    self.unused.push(Unused { variable: format!("{JSON}{name}"), why });
+                }
+            }
+        }
+        all
+    }
+}
