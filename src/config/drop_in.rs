@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::raw::{Effective, Origin};
 use super::secret::{Header, Secret};
 use crate::hbone::settings::Sizes;
 use crate::model::ports;
@@ -25,8 +26,6 @@ pub struct DropIn {
     pub metadata: BTreeMap<String, Value>,
     /// `LOCAL_XDS`: the text that `local-xds` would name a file of.
     pub local_mesh: Option<String>,
-    /// `ISTIO_META_DNS_CAPTURE`: whether names are answered here. [`None`] is ztunnel's default: they are.
-    pub dns_capture: Option<bool>,
     /// `ISTIO_META_DNS_PROXY_ADDR`: where, inside of each pod.
     pub dns_address: DnsAddress,
     /// SO_MARK of our sockets in pods, when it is not the usual one. Only with rules that another agent has laid.
@@ -86,6 +85,19 @@ pub struct Unused {
 // === impl DropIn ===
 
 impl DropIn {
+    /// Without what a setting of ours outweighs: a text of the environment stands beside the setting that would name a
+    /// file of it.
+    pub(super) fn outweighed(self, all: &Effective) -> Self {
+        let holds = |key, variable: &str| {
+            all.value(key).is_some_and(|(_, origin)| *origin == Origin::Environment(variable.to_owned()))
+        };
+        Self {
+            token: self.token.filter(|_| holds("token-file", "AUTH_TOKEN")),
+            local_mesh: self.local_mesh.filter(|_| holds("local-xds", "LOCAL_XDS")),
+            ..self
+        }
+    }
+
     /// One line for the start that names what is set and does not apply.
     pub fn unused_line(&self) -> Option<String> {
         let each = self.unused.iter().map(|Unused { variable, why }| format!("{variable} ({why})"));

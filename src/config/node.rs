@@ -217,7 +217,7 @@ impl NodeSettings {
             zds_socket: some_path("zds-socket")?,
             takeover_socket: some_path("takeover-socket")?,
             local_xds: some_path("local-xds")?,
-            drop_in,
+            drop_in: drop_in.map(|drop_in| drop_in.outweighed(all)),
             values: super::show::values(all),
         };
         settings.consistent()

@@ -147,8 +147,8 @@ impl NodeSettings {
     ) -> Remote<'a> {
         let literal = self.drop_in.as_ref().and_then(|drop_in| drop_in.token.as_ref());
         let token = match (literal, &self.token_file) {
-            (Some(token), _) => Token::Literal(token),
-            (None, Some(path)) => Token::File(path),
+            (_, Some(path)) => Token::File(path),
+            (Some(token), None) => Token::Literal(token),
             (None, None) => Token::None,
         };
         Remote { endpoint, roots, server_name, token, headers, cluster: &self.cluster }
@@ -182,10 +182,6 @@ impl NodeSettings {
         };
         let id = format!("ztunnel~{address}~{name}.{namespace}~{namespace}.svc.{}", self.cluster_domain);
         let mut metadata = serde_json::Map::new();
-        metadata.insert("CLUSTER_ID".into(), self.cluster.clone().into());
-        if !self.network.is_empty() {
-            metadata.insert("NETWORK".into(), self.network.clone().into());
-        }
         if let Some(account) = &own.service_account {
             metadata.insert("SERVICE_ACCOUNT".into(), account.clone().into());
         }
@@ -193,6 +189,10 @@ impl NodeSettings {
             metadata.extend(drop_in.metadata.clone());
         }
         // Last: who we are is not what a variable of another name says.
+        metadata.insert("CLUSTER_ID".into(), self.cluster.clone().into());
+        if !self.network.is_empty() {
+            metadata.insert("NETWORK".into(), self.network.clone().into());
+        }
         metadata.insert("NAME".into(), name.into());
         metadata.insert("NAMESPACE".into(), namespace.into());
         metadata.insert("NODE_NAME".into(), self.node.clone().into());

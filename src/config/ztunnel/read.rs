@@ -55,9 +55,13 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     reading.log();
     reading.identity(&metadata)?;
     let token = reading.token(host.exists);
+    reading.dns_capture(&metadata);
     let local_mesh = all.value("LOCAL_XDS").filter(|text| !text.trim().is_empty()).map(str::to_owned);
-    if local_mesh.is_some() && reading.underlay.contains_key("local-xds") {
-        return Err(ZtunnelError::Both { one: "LOCAL_XDS", other: "LOCAL_XDS_PATH" });
+    if local_mesh.is_some() {
+        if reading.underlay.contains_key("local-xds") {
+            return Err(ZtunnelError::Both { one: "LOCAL_XDS", other: "LOCAL_XDS_PATH" });
+        }
+        reading.from("local-xds", "", "LOCAL_XDS");
     }
     let meta = |name: &str| metadata.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let dns_address = meta("DNS_PROXY_ADDR").map(|text| {
@@ -72,7 +76,6 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
         xds_headers: reading.headers("XDS_HEADER_")?,
         ca_headers: reading.headers("CA_HEADER_")?,
         local_mesh,
-        dns_capture: meta("DNS_CAPTURE").map(|text| text == "true"),
         dns_address: dns_address.transpose()?.unwrap_or_default(),
         packet_mark: reading
             .parsed("PACKET_MARK", "a packet mark: write 1337", |text| text.parse().ok().filter(|mark| *mark != 0))?,

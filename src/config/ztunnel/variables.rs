@@ -108,7 +108,7 @@ pub const ALL: &[Variable] = &[
     heard(
         "ISTIO_META_*",
         "",
-        "metadata for the control plane. CLUSTER_ID is the setting `cluster`; DNS_CAPTURE is heard; DNS_PROXY_ADDR is where in each pod its name server listens, `0.0.0.0` and `[::]` meaning loopback; ISTIO_VERSION is shown in the dump",
+        "metadata for the control plane. CLUSTER_ID is the setting `cluster`; DNS_CAPTURE is the setting `dns-capture`; DNS_PROXY_ADDR is where in each pod its name server listens, `0.0.0.0` and `[::]` meaning loopback; ISTIO_VERSION is shown in the dump",
     ),
     heard("KEEPALIVE_ENABLED", "true", "TCP keepalive of our sockets in pods"),
     heard("KEEPALIVE_INTERVAL", "180s", "between its probes"),

@@ -124,10 +124,7 @@ impl Parts {
             node: settings.node.as_str().into(),
             cluster: settings.cluster.as_str().into(),
             ipv6: settings.ipv6,
-            dns_capture: settings
-                .drop_in
-                .as_ref()
-                .map_or(settings.dns_capture, |drop_in| drop_in.dns_capture.unwrap_or(true)),
+            dns_capture: settings.dns_capture,
             dns_addresses: dns_addresses(settings).into(),
             cgroup,
             reset_older: settings.reset_older_connections,

@@ -123,15 +123,10 @@ fn every_variable_is_heard_or_named() {
             "HTTP2_CONNECTION_WINDOW_SIZE" | "HTTP2_FRAME_SIZE" | "HTTP2_STREAM_WINDOW_SIZE" => "77777",
             "POOL_MAX_STREAMS_PER_CONNECTION" | "ZTUNNEL_WORKER_THREADS" | "ZTUNNEL_RESOURCE_CPU_LIMIT" => "77",
             "ZTUNNEL_RESOURCE_CPU_REQUEST" => "77",
-            // It counts for a share alone.
+            // It counts where a part of the processors is asked for.
             "ZTUNNEL_CPU_LIMIT" => {
-                let threads = |limit| {
-                    settings(&[("ZTUNNEL_WORKER_THREADS", "50%"), ("ZTUNNEL_CPU_LIMIT", limit)])
-                        .data_threads
-                        .unwrap()
-                        .get()
-                };
-                assert_eq!((threads("77"), threads("4")), (39, 2));
+                let half = settings(&[("ZTUNNEL_CPU_LIMIT", "70"), ("ZTUNNEL_WORKER_THREADS", "50%")]);
+                assert_eq!(half.data_threads.map(std::num::NonZero::get), Some(35));
                 continue;
             }
             "INSTANCE_IP" => "10.9.9.9",
@@ -325,7 +320,7 @@ fn metadata_is_merged_and_variables_win() {
     check("LABELS", serde_json::json!({"app": "x"}));
     check("NAME", "z".into());
     let drop_in = settings.drop_in.unwrap();
-    assert_eq!((drop_in.dns_capture, drop_in.istio_version.as_deref()), (Some(false), Some("1.30")));
+    assert_eq!((settings.dns_capture, drop_in.istio_version.as_deref()), (false, Some("1.30")));
 }
 
 #[test]
@@ -344,6 +339,88 @@ fn ours_win() {
     assert!(
         error(&[("CULVERT_REDIRECT_BACKEND", "nftables"), ("PACKET_MARK", "7")]).starts_with("PACKET_MARK is 1337")
     );
+}
+
+/// Each pair of ours and ztunnel's, where ztunnel's is no setting's text but stands beside it.
+#[test]
+fn ours_win_over_what_stands_beside_a_setting() {
+    let token = |pairs: &[(&str, &str)]| {
+        let settings = settings(&[pairs, &[("AUTH_TOKEN", "lit")]].concat());
+        let MeshSource::ControlPlane { remote, .. } = settings.mesh_source() else { panic!("not a control plane") };
+        format!("{:?}", remote.token)
+    };
+    assert_eq!(token(&[]), "Literal((secret))");
+    assert_eq!(token(&[("CULVERT_TOKEN_FILE", "there/ours")]), "File(\"there/ours\")");
+    assert_eq!(token(&[("CULVERT_TOKEN_FILE", "")]), "None");
+    let captures = |pairs: &[(&str, &str)]| settings(pairs).dns_capture;
+    assert!(captures(&[]) && captures(&[("ISTIO_META_DNS_CAPTURE", "true")]));
+    assert!(!captures(&[("ISTIO_META_DNS_CAPTURE", "false")]));
+    assert!(!captures(&[("CULVERT_DNS_CAPTURE", "false")]));
+    assert!(!captures(&[("CULVERT_DNS_CAPTURE", "false"), ("ISTIO_META_DNS_CAPTURE", "true")]));
+    assert!(captures(&[("CULVERT_DNS_CAPTURE", "true"), ("ISTIO_META_DNS_CAPTURE", "false")]));
+    let told = settings(&[
+        ("CULVERT_CLUSTER", "ours"),
+        ("ISTIO_META_CLUSTER_ID", "theirs"),
+        ("CULVERT_NETWORK", "n-ours"),
+        ("ISTIO_META_NETWORK", "n-theirs"),
+    ]);
+    let metadata = told.xds_node().metadata;
+    assert_eq!((&metadata["CLUSTER_ID"], &metadata["NETWORK"]), (&Value::from("ours"), &Value::from("n-ours")));
+    let mesh = |own: &str| settings(&[("LOCAL_XDS", "workloads: []"), ("CULVERT_LOCAL_XDS", own)]);
+    let local = |settings: &NodeSettings| match settings.mesh_source() {
+        MeshSource::ControlPlane { local, .. } => format!("{local:?}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(local(&mesh("there/mesh")), "Some(File(\"there/mesh\"))");
+    assert_eq!(local(&mesh("")), "None");
+}
+
+/// Every key of ours, over an environment that says all that ztunnel's can.
+#[test]
+fn every_key_of_ours_wins() {
+    let theirs = [
+        ("ISTIO_META_CLUSTER_ID", "theirs"),
+        ("ISTIO_META_DNS_CAPTURE", "true"),
+        ("AUTH_TOKEN", "lit"),
+        ("LOCAL_XDS", "{}"),
+        ("PROXY_CONFIG", "{statsPort: 15120, proxyAdminPort: 15100, concurrency: 3}"),
+        ("RUST_LOG", "warn"),
+        ("LOG_FORMAT", "plain"),
+        ("XDS_ADDRESS", "cp:1"),
+        ("CA_ADDRESS", "ca:1"),
+        ("ALT_XDS_HOSTNAME", "cp"),
+        ("ALT_CA_HOSTNAME", "ca"),
+        ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
+        ("IPV6_ENABLED", "true"),
+    ];
+    let plain = ALL.iter().filter(|variable| matches!(variable.fate, Fate::Setting(_)) && !variable.default.is_empty());
+    let theirs: Vec<_> = plain.map(|variable| (variable.name, variable.default)).chain(theirs).collect();
+    let before = format!("{:?}", settings(&theirs));
+    for setting in NODE {
+        let own = match (setting.key, setting.kind) {
+            ("trust-bundles", _) => "other=/roots.pem",
+            ("data-busy-poll", _) => "77us",
+            ("cgroup-exemption", _) => "off",
+            ("redirect-backend", _) => "nftables",
+            ("same-node-lane", _) => "true",
+            (_, Kind::Choice(words)) => words.rsplit('|').next().unwrap(),
+            (_, Kind::Bool) if setting.default == crate::config::table::Default::Value("true") => "false",
+            (_, Kind::Bool) => "true",
+            (_, Kind::Endpoint) => "other:15012",
+            (_, Kind::Roots) => "SYSTEM",
+            (_, Kind::Address) => "127.0.0.9:9",
+            (_, Kind::Bytes) => "1MiB",
+            (_, Kind::Count | Kind::Positive) => "77",
+            (_, Kind::Duration | Kind::Period) => "77s",
+            (_, Kind::Levels) => "trace",
+            _ => "other",
+        };
+        let name = crate::config::env::variable(setting.key);
+        let after = settings(&[&theirs[..], &[(&name, own)]].concat());
+        let field = format!(" {}: ", setting.key.replace('-', "_"));
+        let value = |text: &str| text.split(&field).nth(1).map(|rest| rest.chars().take(60).collect::<String>());
+        assert_ne!(value(&before), value(&format!("{after:?}")), "{}", setting.key);
+    }
 }
 
 #[test]

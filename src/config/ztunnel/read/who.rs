@@ -30,6 +30,24 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// In what the control plane is told stands what was said; here it is a setting as any other.
+    pub(super) fn dns_capture(&mut self, metadata: &BTreeMap<String, Value>) {
+        let Some(text) = metadata.get("DNS_CAPTURE").and_then(Value::as_str).filter(|text| !text.is_empty()) else {
+            return;
+        };
+        let origin = self.of_metadata("DNS_CAPTURE");
+        self.put("dns-capture", text == "true", origin);
+    }
+
+    /// Where a name of the metadata was said.
+    fn of_metadata(&self, name: &str) -> Origin {
+        let variable = format!("ISTIO_META_{name}");
+        match self.all.value(&variable) {
+            Some(_) => Origin::Environment(variable),
+            None => Origin::Foreign(format!("proxyMetadata: {name}")),
+        }
+    }
+
     pub(super) fn own(&self) -> Result<OwnPod, ZtunnelError> {
         let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
         // Of a pod of two families the downward API joins both by a comma (`status.podIPs`).

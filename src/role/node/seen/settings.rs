@@ -24,7 +24,6 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
         metadata,
         // The dump has the mesh itself.
         local_mesh: _,
-        dns_capture,
         dns_address,
         packet_mark,
         port_reuse,
@@ -41,8 +40,6 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
         "accessLogByLevel": access_log_by_level,
         "caHeaders": names(ca_headers),
         "dnsAddress": listening(dns_address),
-        // It outweighs the setting of that name.
-        "dnsCapture": dns_capture.unwrap_or(true),
         "http2": sizes(http2),
         "istioVersion": istio_version,
         "keepalive": {
