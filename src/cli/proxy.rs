@@ -6,10 +6,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
-use super::{Roles, report};
+use anyhow::Context;
+use clap::CommandFactory as _;
+
+use super::{Roles, report, table};
+use crate::config::drop_in::DropIn;
 use crate::config::env::{Environment, variable};
 use crate::config::node::NodeSettings;
 use crate::config::raw::{ConfigError, Effective, File};
+use crate::config::show;
 use crate::config::table::NODE;
 use crate::config::ztunnel::{self, Found, Host, proxy_config};
 
@@ -17,12 +22,19 @@ use crate::config::ztunnel::{self, Found, Host, proxy_config};
 ///
 /// `culvert proxy ztunnel` is what Istio's DaemonSet says. Every variable of ztunnel is heard, or named at the start
 /// when it does not apply; the CULVERT_… variables of `culvert node` and the file named by CULVERT_CONFIG win.
+///
+/// --show-config among the arguments prints every setting with where its value came from, and ends.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProxyArgs {
-    /// Kept for the dump; they change nothing
+    /// Kept for the dump; only --show-config and --help change something
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
+
+/// Prints the settings instead of starting.
+const SHOW: &str = "--show-config";
+/// Where what is no setting comes from.
+const ENVIRONMENT: &str = "ztunnel's environment";
 
 // === impl ProxyArgs ===
 
@@ -33,12 +45,25 @@ impl ProxyArgs {
         roles: &impl Roles,
         errors: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
+        if let Some(word) = self.asked(&["-h", "--help"]) {
+            return help(word == "--help");
+        }
+        let show = self.asked(&[SHOW]).is_some();
         let (effective, found) = self.resolve(environment)?;
-        let unused = found.drop_in.unused_line();
-        for warning in effective.warnings().iter().chain(&unused) {
+        for warning in effective.warnings().iter().chain(&found.drop_in.unused_line()) {
             report::warning(warning, errors);
         }
-        roles.node(NodeSettings::build(&effective, Some(found.drop_in))?)
+        if show {
+            report::print(&shown(&effective, &found.drop_in))?;
+        }
+        let settings = NodeSettings::build(&effective, Some(found.drop_in))?;
+        if show { Ok(ExitCode::SUCCESS) } else { roles.node(settings) }
+    }
+
+    /// The first of `words` among the arguments. ztunnel gives them no meaning, and whoever types one in a pod that runs
+    /// wants to look, not a second process that takes the first one's listeners over.
+    fn asked(&self, words: &[&str]) -> Option<&str> {
+        self.arguments.iter().map(String::as_str).find(|argument| words.contains(argument))
     }
 
     fn resolve(self, environment: &Environment) -> Result<(Effective, Found), ConfigError> {
@@ -54,4 +79,21 @@ impl ProxyArgs {
         let effective = Effective::resolve_over(NODE, &BTreeMap::new(), environment, file.as_ref(), &found.underlay)?;
         Ok((effective, found))
     }
+}
+
+/// As if it stood before every argument.
+fn help(long: bool) -> anyhow::Result<ExitCode> {
+    let mut culvert = super::Culvert::command();
+    culvert.build();
+    let proxy = culvert.find_subcommand_mut("proxy").context("there is no command proxy")?;
+    let text = if long { proxy.render_long_help() } else { proxy.render_help() };
+    report::print(&text.ansi().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every setting and where its value came from, and what the environment says beside them.
+fn shown(effective: &Effective, drop_in: &DropIn) -> String {
+    let facts = drop_in.facts().into_iter().map(|(name, value)| [name, value.to_string(), ENVIRONMENT.to_owned()]);
+    let rows: Vec<Vec<String>> = show::rows(effective).into_iter().chain(facts).map(Vec::from).collect();
+    table::plain(&["setting", "value", "from"], &rows)
 }

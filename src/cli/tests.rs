@@ -196,6 +196,27 @@ fn the_arguments_of_istios_daemonset_start_a_node() {
     assert!(errors.starts_with("error: SECRET_TTL: \"long\" is not a duration"), "{errors}");
 }
 
+/// Wherever the word stands, nothing starts.
+#[test]
+fn a_drop_in_can_be_looked_at() {
+    let variables = [("NODE_NAME", "a"), ("XDS_ADDRESS", "cp:1"), ("UNSTABLE_ENABLE_SOCKS5", "true")];
+    for place in ["", "ztunnel ", "ztunnel x "] {
+        for word in ["--help", "-h", "--show-config"] {
+            let line = format!("culvert proxy {place}{word}");
+            let (found, asked, errors) = run_with(&line, &variables);
+            assert_eq!((found, asked.len()), (code(0), 0), "{line}: {errors}");
+            assert_eq!(errors.contains("UNSTABLE_ENABLE_SOCKS5"), word == "--show-config", "{line}: {errors}");
+        }
+    }
+    // What the daemon would refuse is told.
+    let (found, _, errors) =
+        run_with("culvert proxy ztunnel --show-config", &[variables[0], ("CULVERT_WINDOW_BUDGET", "1KiB")]);
+    assert_eq!(found, code(64));
+    assert!(errors.contains("at least 256KiB"), "{errors}");
+    let (found, _, errors) = run_with("culvert proxy ztunnel --help", &[]);
+    assert_eq!((found, errors.as_str()), (code(0), ""), "help needs no environment");
+}
+
 #[test]
 fn help_tells_every_setting_and_the_exit_codes() {
     let mut command = Culvert::command();

@@ -1,5 +1,7 @@
 //! What only ztunnel's environment says, beside the settings.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,83 +1,19 @@
 //! The settings of a node in ztunnel's place, for its dump and for the log of its start: as they were read, without
 //! secrets.
 
-use humantime::format_duration;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::config::drop_in::{DnsAddress, DropIn, Keepalive, OwnPod};
 use crate::config::node::NodeSettings;
-use crate::config::secret::Header;
-use crate::hbone::settings::Sizes;
 
 /// Bytes of settings in a line of the log, which cuts what is longer than 2 KiB.
 const LINE: usize = 1800;
 
 /// Every setting under its key as Istio writes keys. [`None`] where the node is not in ztunnel's place.
 pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<String, Value>> {
-    let DropIn {
-        arguments,
-        own: OwnPod { name, namespace, service_account, addresses },
-        // Never shown.
-        token: _,
-        xds_headers,
-        ca_headers,
-        metadata,
-        // The dump has the mesh itself.
-        local_mesh: _,
-        dns_address,
-        packet_mark,
-        port_reuse,
-        keepalive: Keepalive { enabled, idle, interval, probes, user_timeout },
-        http2,
-        access_log_by_level,
-        istio_version,
-        unused,
-    } = settings.drop_in.as_ref()?;
+    let drop_in = settings.drop_in.as_ref()?;
     let mut all: Map<String, Value> = settings.values.iter().map(|(key, value)| (camel(key), value.clone())).collect();
-    // Names alone: a value may be a secret.
-    let names = |headers: &[Header]| -> Value { headers.iter().map(|header| header.name.as_str()).collect() };
-    let more = json!({
-        "accessLogByLevel": access_log_by_level,
-        "caHeaders": names(ca_headers),
-        "dnsAddress": listening(dns_address),
-        "http2": sizes(http2),
-        "istioVersion": istio_version,
-        "keepalive": {
-            "enabled": enabled,
-            "idle": format_duration(*idle).to_string(),
-            "interval": format_duration(*interval).to_string(),
-            "probes": probes,
-            "userTimeout": user_timeout,
-        },
-        "ownPod": {
-            "name": name,
-            "namespace": namespace,
-            "serviceAccount": service_account,
-            "addresses": addresses,
-        },
-        "packetMark": packet_mark,
-        "portReuse": port_reuse,
-        "proxyArgs": arguments.join(" "),
-        "proxyMetadata": metadata,
-        "unused": unused.iter().map(|unused| unused.variable.as_str()).collect::<Vec<_>>(),
-        "xdsHeaders": names(xds_headers),
-    });
-    if let Value::Object(more) = more {
-        all.extend(more);
-    }
+    all.extend(drop_in.facts());
     Some(all)
-}
-
-fn listening(at: &DnsAddress) -> String {
-    match at {
-        DnsAddress::Loopback(port) => format!("localhost:{port}"),
-        DnsAddress::At(at) => at.to_string(),
-    }
-}
-
-/// In bytes.
-fn sizes(of: &Sizes) -> Value {
-    json!({ "streamWindow": of.stream_window, "connectionWindow": of.connection_window, "frame": of.frame })
 }
 
 /// The settings for the log: mappings in YAML's flow style, each short enough for a line, in the order of their keys.
@@ -113,10 +49,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::config::drop_in::{DropIn, Keepalive, OwnPod};
     use crate::config::env::Environment;
     use crate::config::raw::Effective;
-    use crate::config::secret::Secret;
+    use crate::config::secret::{Header, Secret};
     use crate::config::table::NODE;
 
     fn settings(drop_in: Option<DropIn>) -> NodeSettings {
