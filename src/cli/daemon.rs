@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{BoolishValueParser, StyledStr};
@@ -13,7 +13,7 @@ use crate::config::env::{Environment, variable};
 use crate::config::mesh::MeshSettings;
 use crate::config::raw::{ConfigError, Effective, File};
 use crate::config::show;
-use crate::config::table::{Default, MESH, Setting};
+use crate::config::table::{CONTROL, Default, MESH, NODE, Setting};
 use crate::config::value::Kind;
 
 /// A daemon's flags as they were given.
@@ -27,7 +27,10 @@ pub(super) struct Given {
 
 /// The settings of the mesh as they were given, for commands that read manifests without a node.
 #[derive(Clone, Debug)]
-pub(super) struct MeshArgs(BTreeMap<&'static str, String>);
+pub(super) struct MeshArgs {
+    config: Option<PathBuf>,
+    flags: BTreeMap<&'static str, String>,
+}
 
 // === impl Given ===
 
@@ -36,7 +39,7 @@ impl Given {
         let flag = |setting: &Setting| Some((setting.key, found.get_one::<String>(setting.key)?.clone()));
         Self {
             table,
-            config: found.get_one::<PathBuf>("config").cloned(),
+            config: found.get_one::<PathBuf>(CONFIG).cloned(),
             show: found.get_flag("show-config"),
             flags: table.iter().filter_map(flag).collect(),
         }
@@ -62,8 +65,7 @@ impl Given {
     }
 
     fn resolve(&self, environment: &Environment) -> Result<Effective, ConfigError> {
-        let named = self.config.as_deref().or_else(|| environment.value(&variable("config")).map(Path::new));
-        let file = named.map(|path| File::read(path, self.table)).transpose()?;
+        let file = File::named(self.config.as_deref(), environment, self.table)?;
         Effective::resolve(self.table, &self.flags, environment, file.as_ref())
     }
 }
@@ -71,24 +73,31 @@ impl Given {
 // === impl MeshArgs ===
 
 impl MeshArgs {
-    /// With what the environment says, and the defaults.
+    /// With what the environment and the daemon's file of settings say, and the defaults.
     ///
     /// # Errors
-    /// A value is not of its setting's kind.
+    /// A value is not of its setting's kind, or the file is not one of settings.
     pub(super) fn resolve(&self, environment: &Environment) -> Result<MeshSettings, ConfigError> {
-        MeshSettings::try_from(&Effective::resolve(MESH, &self.0, environment, None)?)
+        let file = |table| File::named(self.config.as_deref(), environment, table);
+        // A node's file, or a control plane's: both have the mesh's settings among others.
+        let file = file(NODE).or_else(|error| file(CONTROL).map_err(|_| error))?;
+        MeshSettings::try_from(&Effective::resolve(MESH, &self.flags, environment, file.as_ref())?)
     }
 
     /// The first flag that was given, without its dashes.
     pub(super) fn given(&self) -> Option<&'static str> {
-        self.0.keys().next().copied()
+        let config = self.config.as_ref().map(|_| CONFIG);
+        config.or_else(|| self.flags.keys().next().copied())
     }
 }
 
 impl clap::FromArgMatches for MeshArgs {
     fn from_arg_matches(found: &ArgMatches) -> Result<Self, clap::Error> {
         let flag = |key: &'static str| Some((key, found.get_one::<String>(key)?.clone()));
-        Ok(Self(MESH.iter().filter_map(|setting| flag(setting.key)).collect()))
+        Ok(Self {
+            config: found.get_one::<PathBuf>(CONFIG).cloned(),
+            flags: MESH.iter().filter_map(|setting| flag(setting.key)).collect(),
+        })
     }
 
     fn update_from_arg_matches(&mut self, found: &ArgMatches) -> Result<(), clap::Error> {
@@ -99,7 +108,7 @@ impl clap::FromArgMatches for MeshArgs {
 
 impl clap::Args for MeshArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(MESH.iter().map(argument))
+        command.arg(config()).args(MESH.iter().map(argument))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -109,17 +118,22 @@ impl clap::Args for MeshArgs {
 
 /// Adds the flags to a command.
 pub(super) fn augment(command: clap::Command, table: &'static [Setting]) -> clap::Command {
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(clap::value_parser!(PathBuf))
-        .help("YAML file of settings, one key a setting [env: CULVERT_CONFIG]");
     let show = Arg::new("show-config")
         .long("show-config")
         .action(ArgAction::SetTrue)
         .value_parser(BoolishValueParser::new())
         .help("Print every setting with where its value came from, and end");
-    command.arg(config).arg(show).args(table.iter().map(argument))
+    command.arg(config()).arg(show).args(table.iter().map(argument))
+}
+
+const CONFIG: &str = "config";
+
+fn config() -> Arg {
+    Arg::new(CONFIG)
+        .long(CONFIG)
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("YAML file of settings, one key a setting [env: CULVERT_CONFIG]")
 }
 
 /// The flag of a setting.

@@ -11,7 +11,7 @@ use clap::CommandFactory as _;
 
 use super::{Roles, report, table};
 use crate::config::drop_in::DropIn;
-use crate::config::env::{Environment, variable};
+use crate::config::env::Environment;
 use crate::config::node::NodeSettings;
 use crate::config::raw::{ConfigError, Effective, File};
 use crate::config::show;
@@ -74,8 +74,7 @@ impl ProxyArgs {
             exists: &|path: &Path| path.is_file(),
         };
         let found = ztunnel::read(environment, host, self.arguments)?;
-        let named = environment.value(&variable("config")).map(Path::new);
-        let file = named.map(|path| File::read(path, NODE)).transpose()?;
+        let file = File::named(None, environment, NODE)?;
         let effective = Effective::resolve_over(NODE, &BTreeMap::new(), environment, file.as_ref(), &found.underlay)?;
         Ok((effective, found))
     }

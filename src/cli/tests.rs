@@ -118,6 +118,22 @@ fn the_environment_is_heard() {
         assert!(asked[0].contains("root_namespace: \"mesh\""), "{asked:?}");
         assert!(asked[0].contains("trust_domain: \"a.example\""), "{asked:?}");
     }
+    // The node's file, or a control plane's, for whoever looks at the same manifests.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("culvert.yaml");
+    for others in ["leaf-ttl: 1h", "tokens: t"] {
+        std::fs::write(&path, format!("trust-domain: filed\n{others}\n")).unwrap();
+        let path = path.display().to_string();
+        for line in ["culvert policy lint m", "culvert explain --from a/b --to c/d:80 --manifests m"] {
+            let named = [("CULVERT_CONFIG", path.as_str())];
+            for (line, variables) in [(format!("{line} --config {path}"), &[][..]), (line.to_owned(), &named)] {
+                let (_, asked, errors) = run_with(&line, variables);
+                assert!(asked.len() == 1 && asked[0].contains("trust_domain: \"filed\""), "{asked:?} {errors}");
+            }
+            let (_, asked, _) = run_with(line, &[("CULVERT_CONFIG", &path), ("CULVERT_TRUST_DOMAIN", "a.example")]);
+            assert!(asked[0].contains("trust_domain: \"a.example\""), "{asked:?}");
+        }
+    }
     // A node that is asked has its own.
     let (_, asked, _) = run_with("culvert explain --from a/b --to c/d:80", &mesh);
     assert!(asked[0].contains("Node("), "{asked:?}");
@@ -153,6 +169,8 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert explain --from a/b --to a/b:0", "write NAMESPACE/POD:PORT");
     check("culvert explain --from a/b --to a/b:80 --manifests m --node 127.0.0.1:1", "cannot be used with");
     check("culvert explain --from a/b --to a/b:80 --trust-domain x", "--manifests");
+    check("culvert explain --from a/b --to a/b:80 --config x", "--manifests");
+    check("culvert policy lint m --config nowhere/culvert.yaml", "cannot read the settings file nowhere/culvert.yaml");
     check("culvert explain --from a/b --to a/b:80 --manifests m --trust-domain X", "error: --trust-domain: \"X\"");
     check("culvert policy", "lint");
     check("culvert policy lint", "<DIR>");

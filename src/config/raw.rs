@@ -109,6 +109,16 @@ impl fmt::Display for Origin {
 // === impl File ===
 
 impl File {
+    /// The file that the flag `--config` names, else the variable `CULVERT_CONFIG`; [`None`] when neither does.
+    pub fn named(
+        flag: Option<&Path>,
+        environment: &Environment,
+        table: &'static [Setting],
+    ) -> Result<Option<Self>, ConfigError> {
+        let path = flag.or_else(|| environment.value(&variable("config")).map(Path::new));
+        path.map(|path| Self::read(path, table)).transpose()
+    }
+
     pub fn read(path: &Path, table: &'static [Setting]) -> Result<Self, ConfigError> {
         let failed = |source| ConfigError::ReadFile { path: path.to_owned(), source };
         if std::fs::metadata(path).map_err(failed)?.len() > MAX_FILE {
