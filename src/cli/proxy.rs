@@ -1,6 +1,5 @@
 //! `culvert proxy ztunnel`: the node in ztunnel's place. Its settings are in the environment of Istio's DaemonSet.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +15,7 @@ use crate::config::node::NodeSettings;
 use crate::config::raw::{ConfigError, Effective, File};
 use crate::config::show;
 use crate::config::table::NODE;
-use crate::config::ztunnel::{self, Found, Host, proxy_config};
+use crate::config::ztunnel::{self, Host, proxy_config};
 
 /// Run the node daemon in the place of Istio's ztunnel: settings from ztunnel's environment, Istio's seams
 ///
@@ -49,14 +48,14 @@ impl ProxyArgs {
             return help(word == "--help");
         }
         let show = self.asked(&[SHOW]).is_some();
-        let (effective, found) = self.resolve(environment)?;
-        for warning in effective.warnings().iter().chain(&found.drop_in.unused_line()) {
+        let (effective, drop_in) = self.resolve(environment)?;
+        for warning in effective.warnings().iter().chain(&drop_in.unused_line()) {
             report::warning(warning, errors);
         }
         if show {
-            report::print(&shown(&effective, &found.drop_in))?;
+            report::print(&shown(&effective, &drop_in))?;
         }
-        let settings = NodeSettings::build(&effective, Some(found.drop_in))?;
+        let settings = NodeSettings::build(&effective, Some(drop_in))?;
         if show { Ok(ExitCode::SUCCESS) } else { roles.node(settings) }
     }
 
@@ -66,7 +65,7 @@ impl ProxyArgs {
         self.arguments.iter().map(String::as_str).find(|argument| words.contains(argument))
     }
 
-    fn resolve(self, environment: &Environment) -> Result<(Effective, Found), ConfigError> {
+    fn resolve(self, environment: &Environment) -> Result<(Effective, DropIn), ConfigError> {
         let mesh_config = proxy_config::file()?;
         let host = Host {
             processors: available_parallelism().map_or(1, std::num::NonZero::get),
@@ -75,8 +74,7 @@ impl ProxyArgs {
         };
         let found = ztunnel::read(environment, host, self.arguments)?;
         let file = File::named(None, environment, NODE)?;
-        let effective = Effective::resolve_over(NODE, &BTreeMap::new(), environment, file.as_ref(), &found.underlay)?;
-        Ok((effective, found))
+        ztunnel::resolve(environment, file.as_ref(), found)
     }
 }
 

@@ -151,7 +151,7 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert node --colour blue", "--colour");
     check("culvert node --manifests m", "error: node is not set: give --node, the variable CULVERT_NODE");
     check("culvert node --leaf-ttl 5", "error: --leaf-ttl: \"5\" is not a duration");
-    check("culvert node --manifests m --node a --window-budget 1KiB", "error: window-budget must be");
+    check("culvert node --manifests m --node a --window-budget 1KiB", "error: --window-budget must be at");
     check(
         "culvert node --config nowhere/culvert.yaml",
         "error: cannot read the settings file nowhere/culvert.yaml: No",

@@ -84,16 +84,28 @@ pub struct Unused {
     pub why: String,
 }
 
+/// Names of servers: the variable, its setting, and the setting without which it is of no use.
+pub(super) const ALT_NAMES: [(&str, &str, &str); 2] =
+    [("ALT_XDS_HOSTNAME", "xds-server-name", "xds-address"), ("ALT_CA_HOSTNAME", "ca-server-name", "ca-address")];
+
 // === impl DropIn ===
 
 impl DropIn {
     /// Without what a setting of ours outweighs: a text of the environment stands beside the setting that would name a
-    /// file of it.
+    /// file of it. What the settings leave without a use is named.
     pub(super) fn outweighed(self, all: &Effective) -> Self {
         let holds = |key, variable: &str| {
             all.value(key).is_some_and(|(_, origin)| *origin == Origin::Environment(variable.to_owned()))
         };
+        let mut unused = self.unused;
+        for (variable, key, address) in ALT_NAMES {
+            if holds(key, variable) && all.value(address).is_some_and(|(text, _)| text.is_empty()) {
+                let why = format!("{address} is empty: there is no server to know by it");
+                unused.push(Unused { variable: variable.to_owned(), why });
+            }
+        }
         Self {
+            unused,
             token: self.token.filter(|_| holds("token-file", "AUTH_TOKEN")),
             local_mesh: self.local_mesh.filter(|_| holds("local-xds", "LOCAL_XDS")),
             ..self

@@ -1,15 +1,18 @@
 //! The settings of the node as typed values.
 
+mod consistent;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::drop_in::{DnsAddress, DropIn};
+use super::drop_in::DropIn;
+use super::named::Named;
 use super::raw::{ConfigError, Effective};
 use super::value;
 use super::value::{Endpoint, Roots};
-use crate::hbone::settings::STREAM_WINDOW;
+use super::ztunnel::ZtunnelError;
 use crate::telemetry::log;
 
 /// How a pod's traffic is redirected.
@@ -114,15 +117,11 @@ pub struct NodeSettings {
     pub local_xds: Option<PathBuf>,
     /// What ztunnel's environment says beyond settings; only in its place.
     pub drop_in: Option<DropIn>,
+    /// What messages call each.
+    pub named: Named,
     /// Every setting's key and value as it was read.
     pub values: Vec<(&'static str, serde_json::Value)>,
 }
-
-/// The mark that the redirection's rules exempt, Istio's as well as ours.
-const USUAL_MARK: u32 = 1337;
-
-/// Beyond it a wake-up is no part worth saving.
-const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
 
 // === impl NodeSettings ===
 
@@ -137,6 +136,10 @@ impl TryFrom<&Effective> for NodeSettings {
 impl NodeSettings {
     /// The settings with what only ztunnel's environment says.
     pub fn build(all: &Effective, drop_in: Option<DropIn>) -> Result<Self, ConfigError> {
+        if drop_in.is_some() && all.value("node").is_none() {
+            return Err(ZtunnelError::NoNode.into());
+        }
+        let named = Named::of(all, drop_in.is_none());
         let path = |key| all.read(key, |text| Ok(PathBuf::from(text)));
         let text = |key| all.read(key, |text| Ok(text.to_owned()));
         let duration = |key| all.read(key, value::duration);
@@ -217,76 +220,11 @@ impl NodeSettings {
             zds_socket: some_path("zds-socket")?,
             takeover_socket: some_path("takeover-socket")?,
             local_xds: some_path("local-xds")?,
-            drop_in: drop_in.map(|drop_in| drop_in.outweighed(all)),
+            drop_in,
+            named,
             values: super::show::values(all),
         };
         settings.consistent()
-    }
-
-    fn consistent(self) -> Result<Self, ConfigError> {
-        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
-        if self.window_budget < u64::from(STREAM_WINDOW) {
-            return contradiction("window-budget must be at least 256KiB: the window of one stream");
-        }
-        if self.data_busy_poll > LONGEST_BUSY_POLL {
-            return contradiction(
-                "data-busy-poll must be at most 1ms: a thread that looks for longer keeps a processor from the pods",
-            );
-        }
-        super::mesh::one_meaning(&self.trust_domain, &self.trust_domain_aliases, &self.trust_bundles)?;
-        self.has_sources()?;
-        let addresses = [self.admin_address, self.metrics_address, self.ready_address];
-        for (place, address) in addresses.iter().enumerate() {
-            if address.port() != 0 && addresses[..place].contains(address) {
-                return contradiction("admin-address, metrics-address and ready-address must differ");
-            }
-        }
-        Ok(self)
-    }
-
-    /// Mesh and pods come from somewhere, and nothing is said of what is not asked.
-    fn has_sources(&self) -> Result<(), ConfigError> {
-        let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
-        let inline = self.drop_in.as_ref().is_some_and(|drop_in| drop_in.local_mesh.is_some());
-        let mesh = self.xds_address.is_some() || self.local_xds.is_some() || inline;
-        if self.manifests.is_none() && !mesh && self.drop_in.is_some() {
-            return contradiction("there is no mesh: set XDS_ADDRESS, LOCAL_XDS_PATH, LOCAL_XDS or CULVERT_MANIFESTS");
-        }
-        if self.manifests.is_none() && !(mesh && self.zds_socket.is_some()) {
-            return Err(ConfigError::Missing { key: "manifests" });
-        }
-        if self.redirect_backend == RedirectBackend::Agent && self.zds_socket.is_none() {
-            return contradiction(
-                "redirect-backend agent needs zds-socket: without a node agent nobody lays the rules",
-            );
-        }
-        let marked =
-            self.drop_in.as_ref().is_some_and(|drop_in| drop_in.packet_mark.is_some_and(|mark| mark != USUAL_MARK));
-        if marked && self.redirect_backend != RedirectBackend::Agent {
-            return contradiction(
-                "PACKET_MARK is 1337 in rules of ours: take it away, or leave redirect-backend to the agent",
-            );
-        }
-        if self.redirect_backend != RedirectBackend::Agent
-            && let Some(DnsAddress::At(address)) = self.drop_in.as_ref().map(|drop_in| drop_in.dns_address)
-            && !DnsAddress::At(address).can_be_redirected_to()
-        {
-            return Err(ConfigError::Contradiction(format!(
-                "DNS_PROXY_ADDR {address} is not on loopback, where rules of ours lead questions: write 127.0.0.1:{0}, or leave \
-                 redirect-backend to the agent",
-                address.port()
-            )));
-        }
-        if self.xds_on_demand && self.xds_address.is_none() {
-            return contradiction("xds-on-demand needs xds-address: there is nobody to ask");
-        }
-        if self.xds_server_name.is_some() && self.xds_address.is_none() {
-            return contradiction("xds-server-name is of no use without xds-address");
-        }
-        if self.ca_server_name.is_some() && self.ca_address.is_none() {
-            return contradiction("ca-server-name is of no use without ca-address");
-        }
-        Ok(())
     }
 }
 

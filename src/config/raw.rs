@@ -197,6 +197,11 @@ impl Effective {
         &self.warnings
     }
 
+    /// Where each key that has a value got it.
+    pub(super) fn origins(&self) -> impl Iterator<Item = (&'static str, Origin)> {
+        self.values.iter().map(|(key, (_, origin))| (*key, origin.clone()))
+    }
+
     pub fn value(&self, key: &str) -> Option<(&str, &Origin)> {
         self.values.get(key).map(|(text, origin)| (text.as_str(), origin))
     }

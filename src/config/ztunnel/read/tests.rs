@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
-
 use super::*;
 use crate::config::drop_in::Keepalive;
 use crate::config::node::{Ipv6, NodeSettings, RedirectBackend};
-use crate::config::raw::{ConfigError, Effective};
+use crate::config::raw::{ConfigError, File};
 use crate::config::source::{LocalMesh, MeshSource, PodSource, Token};
+use crate::config::ztunnel::resolve;
 use crate::config::ztunnel::variables::{self, Variable};
 use crate::telemetry::log;
 
@@ -14,11 +13,19 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
 }
 
 fn settings_of(all: &Environment, mesh_config: Option<&str>) -> Result<NodeSettings, ConfigError> {
+    settings_over(all, mesh_config, None)
+}
+
+fn settings_over(
+    all: &Environment,
+    mesh_config: Option<&str>,
+    file: Option<&File>,
+) -> Result<NodeSettings, ConfigError> {
     let exists = |path: &Path| path.starts_with("there") || path == Path::new("./var/run/secrets/tokens/istio-token");
     let host = Host { processors: 16, mesh_config, exists: &exists };
     let found = read(all, host, vec!["ztunnel".into()])?;
-    let effective = Effective::resolve_over(NODE, &BTreeMap::new(), all, None, &found.underlay)?;
-    NodeSettings::build(&effective, Some(found.drop_in))
+    let (effective, drop_in) = resolve(all, file, found)?;
+    NodeSettings::build(&effective, Some(drop_in))
 }
 
 fn settings(pairs: &[(&str, &str)]) -> NodeSettings {
@@ -225,6 +232,45 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     assert!(error(&[("XDS_ADDRESS", "")]).starts_with("there is no mesh: set XDS_ADDRESS"));
     let nobody = settings_of(&Environment::default(), None).unwrap_err().to_string();
     assert_eq!(nobody, "NODE_NAME is not set: take it from the downward API (spec.nodeName)");
+}
+
+/// A contradiction names what a person wrote, and no flag that this mode does not have.
+#[test]
+fn what_contradicts_is_named_as_it_was_said() {
+    let check = |pairs: &[(&str, &str)], expected: &str| assert_eq!(error(pairs), expected, "{pairs:?}");
+    check(
+        &[("INPOD_UDS", "")],
+        "redirect-backend agent needs INPOD_UDS (zds-socket): without a node agent nobody lays the rules",
+    );
+    check(
+        &[("INPOD_UDS", ""), ("CULVERT_REDIRECT_BACKEND", "nftables")],
+        "there are no pods: INPOD_UDS (zds-socket) is empty, set it or CULVERT_MANIFESTS",
+    );
+    check(
+        &[("XDS_ON_DEMAND", "true"), ("XDS_ADDRESS", ""), ("LOCAL_XDS", "{}")],
+        "XDS_ON_DEMAND (xds-on-demand) needs XDS_ADDRESS (xds-address): there is nobody to ask",
+    );
+    check(
+        &[("PROXY_CONFIG", "statsPort: 15021")],
+        "PROXY_CONFIG: statsPort (metrics-address) and ready-address must differ: both would listen on port 15021",
+    );
+    check(
+        &[("CULVERT_XDS_SERVER_NAME", "x"), ("XDS_ADDRESS", ""), ("LOCAL_XDS", "{}")],
+        "CULVERT_XDS_SERVER_NAME is of no use without XDS_ADDRESS (xds-address)",
+    );
+    // ztunnel reads such a name and goes on.
+    let alone = settings(&[
+        ("ALT_XDS_HOSTNAME", "x"),
+        ("XDS_ADDRESS", ""),
+        ("LOCAL_XDS", "{}"),
+        ("ALT_CA_HOSTNAME", "y"),
+        ("CA_ADDRESS", ""),
+    ]);
+    assert_eq!(unused(&alone), ["ALT_XDS_HOSTNAME", "ALT_CA_HOSTNAME"]);
+    let file = File::parse(Path::new("culvert.yaml"), "leaf-ttl: 1h", NODE).unwrap();
+    let nobody = [("CULVERT_CONFIG".to_owned(), "culvert.yaml".to_owned())].into_iter().collect();
+    let nobody = settings_over(&nobody, None, Some(&file)).unwrap_err().to_string();
+    assert!(nobody.starts_with("NODE_NAME is not set"), "{nobody}");
 }
 
 #[test]
