@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::named::Named;
 use super::raw::{ConfigError, Effective};
 use super::value;
 use crate::telemetry::log;
@@ -75,22 +76,22 @@ impl TryFrom<&Effective> for ControlSettings {
             metrics_address: address("metrics-address")?,
             ready_address: address("ready-address")?,
         };
-        settings.consistent()
+        settings.consistent(&Named::of(all, true))
     }
 }
 
 impl ControlSettings {
-    fn consistent(self) -> Result<Self, ConfigError> {
+    fn consistent(self, named: &Named) -> Result<Self, ConfigError> {
         let contradiction = |text: &str| Err(ConfigError::Contradiction(text.to_owned()));
         if self.leaf_ttl > LONGEST_LEAF {
             return contradiction("leaf-ttl must be at most 90 days (2160h)");
         }
-        let addresses = [self.listen_address, self.admin_address, self.metrics_address, self.ready_address];
-        for (place, address) in addresses.iter().enumerate() {
-            if address.port() != 0 && addresses[..place].contains(address) {
-                return contradiction("listen-address, admin-address, metrics-address and ready-address must differ");
-            }
-        }
+        named.apart(&[
+            ("listen-address", self.listen_address),
+            ("admin-address", self.admin_address),
+            ("metrics-address", self.metrics_address),
+            ("ready-address", self.ready_address),
+        ])?;
         Ok(self)
     }
 }

@@ -53,6 +53,7 @@ fn what_contradicts_or_is_no_host_is_refused() {
     };
     check(&[("leaf-ttl", "2161h")], "at most 90 days");
     check(&[("metrics-address", "[::]:15012")], "must differ");
+    check(&[("admin-address", "127.0.0.1:15012")], "listen-address and --admin-address must differ");
     for bad in ["", "a,,b", "a b", "https://a", ".a", "a:1"] {
         check(&[("server-names", bad)], "DNS names and addresses");
     }

@@ -67,7 +67,9 @@ fn contradictions_are_refused() {
     };
     check(&[("window-budget", "64KiB")], "at least 256KiB");
     check(&[("data-busy-poll", "2ms")], "at most 1ms");
-    check(&[("metrics-address", "127.0.0.1:15000")], "must differ");
+    check(&[("metrics-address", "127.0.0.1:15000")], "admin-address and --metrics-address must differ");
+    check(&[("metrics-address", "[::]:15000")], "both would listen on port 15000");
+    check(&[("admin-address", "127.0.0.1:15020")], "--admin-address and metrics-address must differ");
     assert!(settings(&[("metrics-address", "127.0.0.1:0"), ("ready-address", "127.0.0.1:0")]).is_ok());
 }
 

@@ -29,7 +29,8 @@ enum Port {
     Bound(TcpListener),
     /// The process before this one has it.
     Awaited {
-        setting: &'static str,
+        /// Where another can be said.
+        setting: String,
         address: SocketAddr,
     },
 }
@@ -51,9 +52,9 @@ impl Ports {
     pub(super) fn bind(settings: &NodeSettings, succeeding: bool) -> anyhow::Result<Self> {
         let port = |setting, address| match socket::listen_both(address) {
             Err(error) if succeeding && error.kind() == io::ErrorKind::AddrInUse => {
-                Ok(Port::Awaited { setting, address })
+                Ok(Port::Awaited { setting: settings.named.place(setting), address })
             }
-            bound => bound.map(Port::Bound).with_context(|| taken(setting, address)),
+            bound => bound.map(Port::Bound).with_context(|| taken(&settings.named.place(setting), address)),
         };
         let mut admin = vec![port("admin-address", settings.admin_address)?];
         if let Some(address) = beside(settings, sysctl::ipv6_on_loopback()) {
@@ -86,7 +87,7 @@ fn has_no_ipv6(error: &anyhow::Error) -> bool {
 }
 
 fn taken(setting: &str, address: SocketAddr) -> String {
-    format!("cannot listen on {address}: end what holds the port, or choose another with --{setting}")
+    format!("cannot listen on {address}: end what holds the port, or choose another with {setting}")
 }
 
 // === impl Pages ===
@@ -150,7 +151,7 @@ impl Port {
             }
         };
         let bound = timeout(LEAVES, bound).await.unwrap_or_else(|_| Err(io::ErrorKind::AddrInUse.into()));
-        bound.with_context(|| taken(setting, address))
+        bound.with_context(|| taken(&setting, address))
     }
 }
 

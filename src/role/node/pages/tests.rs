@@ -52,6 +52,7 @@ fn the_kernel_says_whether_loopback_has_ipv6() {
     let settings = settings(true, &[]);
     let error = netns.run(move || Ports::bind(&settings, false).map(drop)).unwrap().unwrap_err();
     assert!(format!("{error:#}").contains("cannot listen on [::1]:15000"), "{error:#}");
+    assert!(format!("{error:#}").contains("choose another with CULVERT_ADMIN_ADDRESS"), "there is no flag: {error:#}");
     drop(taken);
     named_netns::delete(&name).unwrap();
 }
