@@ -7,8 +7,8 @@ use crate::config::value::BadValue;
 pub enum Threads {
     /// As many; 0 is one a processor.
     Count(usize),
-    /// Of a hundred processors.
-    Percent(usize),
+    /// Of the processors, in millionths of a percent.
+    Percent(u64),
 }
 
 /// More are no use and a mistake.
@@ -50,16 +50,35 @@ fn whole(text: &str) -> Option<usize> {
     usize::try_from(rounded).ok()
 }
 
+/// A percent in millionths of it. What is smaller is no part of a processor.
+const PERCENT: u64 = 1_000_000;
+
+/// `12` or `12.5`, in millionths, rounded up.
+fn percent(text: &str) -> Option<u64> {
+    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if (integer.is_empty() && fraction.is_empty()) || !digits(integer) || !digits(fraction) {
+        return None;
+    }
+    let whole: u64 = if integer.is_empty() { 0 } else { integer.parse().ok()? };
+    let (kept, rest) = fraction.split_at(fraction.len().min(6));
+    let millionths: u64 = format!("{kept:0<6}").parse().ok()?;
+    let more = u64::from(rest.bytes().any(|byte| byte != b'0'));
+    let all = whole.checked_mul(PERCENT)?.checked_add(millionths + more)?;
+    (1..=100 * PERCENT).contains(&all).then_some(all)
+}
+
 /// `N`, `N%` of the processors, or 0 for all of them.
 pub fn threads(text: &str) -> Result<Threads, BadValue> {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let parsed = match text.strip_suffix('%') {
-        Some(percent) => plain(percent).filter(|percent| *percent > 0).map(Threads::Percent),
+        Some(of_processors) => percent(of_processors).map(Threads::Percent),
         None => plain(text).map(Threads::Count),
     };
     parsed.ok_or_else(|| BadValue {
         text: text.to_owned(),
-        expected: "a number of threads: write 2, 50% of the processors, or 0 for one a processor".to_owned(),
+        expected: "a number of threads: write 2, a part of the processors of at most 100%: 12.5% or 50%, or 0 for one a processor"
+            .to_owned(),
     })
 }
 
@@ -69,7 +88,10 @@ pub fn workers(asked: Option<Threads>, concurrency: Option<u16>, processors: usi
     let wanted = match (asked, concurrency) {
         (Some(Threads::Count(0)), _) | (None, Some(0)) => processors,
         (Some(Threads::Count(asked)), _) => asked,
-        (Some(Threads::Percent(percent)), _) => processors.saturating_mul(percent).div_ceil(100),
+        (Some(Threads::Percent(percent)), _) => {
+            let part = (processors as u128 * u128::from(percent)).div_ceil(100 * u128::from(PERCENT));
+            usize::try_from(part).unwrap_or(usize::MAX)
+        }
         (None, Some(concurrency)) => usize::from(concurrency),
         (None, None) => return 0,
     };

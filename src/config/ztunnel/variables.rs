@@ -108,7 +108,7 @@ pub const ALL: &[Variable] = &[
     heard(
         "ISTIO_META_*",
         "",
-        "metadata for the control plane. CLUSTER_ID is the setting `cluster`; DNS_CAPTURE is the setting `dns-capture`; DNS_PROXY_ADDR is where in each pod its name server listens, `0.0.0.0` and `[::]` meaning loopback; ISTIO_VERSION is shown in the dump",
+        "metadata for the control plane. CLUSTER_ID is the setting `cluster`; DNS_CAPTURE is the setting `dns-capture`, in letters of any case, any other word than `true` being false; DNS_PROXY_ADDR is where in each pod its name server listens, `0.0.0.0` and `[::]` meaning loopback; ISTIO_VERSION is shown in the dump",
     ),
     heard("KEEPALIVE_ENABLED", "true", "TCP keepalive of our sockets in pods"),
     heard("KEEPALIVE_INTERVAL", "180s", "between its probes"),
@@ -172,7 +172,7 @@ pub const ALL: &[Variable] = &[
     heard(
         "ZTUNNEL_WORKER_THREADS",
         "",
-        "the setting `data-threads`, also by proxyConfig's concurrency: a number, `N%` of the processors, or 0 for one a processor. Without it each pod has a thread of its own",
+        "the setting `data-threads`, also by proxyConfig's concurrency: a number, `N%` of the processors (`12.5%`, at most 100%), or 0 for one a processor. Without it each pod has a thread of its own",
     ),
 ];
 

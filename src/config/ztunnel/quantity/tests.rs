@@ -35,8 +35,13 @@ fn threads_by_every_rule() {
     check(Some("0"), Some(7), 16, 16);
     check(Some("50%"), None, 7, 4);
     check(Some("1%"), None, 7, 1);
+    check(Some("12.5%"), None, 16, 2);
+    check(Some("12.6%"), None, 16, 3);
+    check(Some(".5%"), None, 400, 2);
+    check(Some("100%"), None, 16, 16);
+    check(Some("12.50000001%"), None, 16, 3);
     check(Some("999999"), None, 16, 4096);
-    for bad in ["", "%", "0%", "-1", "half", "1.5", "50 %"] {
+    for bad in ["", "%", ".%", "0%", "0.0%", "101%", "100.1%", "200%", "1.2.3%", "-1", "half", "1.5", "50 %"] {
         assert!(threads(bad).is_err(), "{bad:?}");
     }
 }
@@ -55,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn never_no_thread(count in 1usize..512, percent in 1usize..400, concurrency in any::<Option<u16>>()) {
+    fn never_no_thread(count in 1usize..512, percent in 1u64..=100_000_000, concurrency in any::<Option<u16>>()) {
         prop_assert!(workers(Some(Threads::Percent(percent)), concurrency, count) >= 1);
         prop_assert_eq!(workers(None, concurrency, count) >= 1, concurrency.is_some());
     }

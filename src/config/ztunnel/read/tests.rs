@@ -201,7 +201,7 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("KEEPALIVE_INTERVAL", "1d", "a duration from 1s");
     check("PACKET_MARK", "0", "a packet mark");
     check("INSTANCE_IP", "here", "an IP address");
-    check("ZTUNNEL_WORKER_THREADS", "half", "50% of the processors");
+    check("ZTUNNEL_WORKER_THREADS", "half", "of at most 100%: 12.5% or 50%");
     check("ZTUNNEL_CPU_LIMIT", "one", "200m");
     check("RUST_LOG", "loud", "a list of levels");
     check("RUST_LOG", "info,hyper", "a list of levels");
@@ -400,7 +400,11 @@ fn ours_win_over_what_stands_beside_a_setting() {
     assert_eq!(token(&[("CULVERT_TOKEN_FILE", "")]), "None");
     let captures = |pairs: &[(&str, &str)]| settings(pairs).dns_capture;
     assert!(captures(&[]) && captures(&[("ISTIO_META_DNS_CAPTURE", "true")]));
-    assert!(!captures(&[("ISTIO_META_DNS_CAPTURE", "false")]));
+    assert!(!captures(&[("ISTIO_META_DNS_CAPTURE", "false")]) && captures(&[("ISTIO_META_DNS_CAPTURE", "True")]));
+    // ztunnel takes another word for false; who wrote it hears so.
+    let other = settings(&[("ISTIO_META_DNS_CAPTURE", "maybe")]);
+    assert!(!other.dns_capture && settings(&[("ISTIO_META_DNS_CAPTURE", "")]).dns_capture);
+    assert_eq!(unused(&other), ["ISTIO_META_DNS_CAPTURE"]);
     assert!(!captures(&[("CULVERT_DNS_CAPTURE", "false")]));
     assert!(!captures(&[("CULVERT_DNS_CAPTURE", "false"), ("ISTIO_META_DNS_CAPTURE", "true")]));
     assert!(captures(&[("CULVERT_DNS_CAPTURE", "true"), ("ISTIO_META_DNS_CAPTURE", "false")]));

@@ -36,7 +36,12 @@ impl Reading<'_> {
             return;
         };
         let origin = self.of_metadata("DNS_CAPTURE");
-        self.put("dns-capture", text == "true", origin);
+        let captures = text.eq_ignore_ascii_case("true");
+        if !captures && !text.eq_ignore_ascii_case("false") {
+            let why = "it is neither true nor false, which is false".to_owned();
+            self.unused.push(Unused { variable: origin.to_string(), why });
+        }
+        self.put("dns-capture", captures, origin);
     }
 
     /// Where a name of the metadata was said.
