@@ -38,6 +38,9 @@ pub enum ZtunnelError {
         #[source]
         source: std::io::Error,
     },
+    /// A path that would be taken for the token itself.
+    #[error("AUTH_TOKEN: {} is not a file that is there: mount it, or give the token itself", path.display())]
+    TokenFile { path: PathBuf },
     /// It asks for a way of working that there is not here.
     #[error("{variable}={value} is not possible here: {why}")]
     Unable { variable: &'static str, value: String, why: &'static str },

@@ -54,7 +54,7 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     reading.threads(&proxy_config, host.processors)?;
     reading.log();
     reading.identity(&metadata)?;
-    let token = reading.token(host.exists);
+    let token = reading.token(host.exists)?;
     reading.dns_capture(&metadata);
     let local_mesh = all.value("LOCAL_XDS").filter(|text| !text.trim().is_empty()).map(str::to_owned);
     if local_mesh.is_some() {

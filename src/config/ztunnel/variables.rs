@@ -49,7 +49,7 @@ pub const ALL: &[Variable] = &[
     heard(
         "AUTH_TOKEN",
         "./var/run/secrets/tokens/istio-token",
-        "the setting `token-file` when it names a file, else the token itself. Without a file at the default place no token is sent",
+        "the setting `token-file` when it names a file, else the token itself; a path (`/…`, `./…`) without its file ends the start. Without a file at the default place no token is sent",
     ),
     heard(
         "CA_ADDRESS",

@@ -318,6 +318,10 @@ fn tokens_are_files_or_themselves() {
     check(None, Some("./var/run/secrets/tokens/istio-token"), false);
     check(Some("there/token"), Some("there/token"), false);
     check(Some("eyJhbGciOi"), None, true);
+    for path in ["/var/run/secrets/tokens/typo", "./typo", "../typo"] {
+        let expected = format!("AUTH_TOKEN: {path} is not a file that is there: mount it, or give the token itself");
+        assert_eq!(error(&[("AUTH_TOKEN", path)]), expected);
+    }
 }
 
 #[test]

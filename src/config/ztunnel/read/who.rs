@@ -69,19 +69,23 @@ impl Reading<'_> {
         })
     }
 
-    /// Answers a token that is no file; else sets where the file is.
-    pub(super) fn token(&mut self, exists: &dyn Fn(&Path) -> bool) -> Option<Secret> {
+    /// Answers a token that is no file; else sets where the file is. No token begins as a path does: one that is not
+    /// there would be sent as the token, and be refused for ever.
+    pub(super) fn token(&mut self, exists: &dyn Fn(&Path) -> bool) -> Result<Option<Secret>, ZtunnelError> {
         let told = self.all.value("AUTH_TOKEN").filter(|text| !text.is_empty());
         match told {
             Some(path) if exists(Path::new(path)) => self.from("token-file", path, "AUTH_TOKEN"),
             None if exists(Path::new(DEFAULT_TOKEN)) => self.put("token-file", DEFAULT_TOKEN, Origin::Mode(MODE)),
             None => self.put("token-file", "", Origin::Mode(MODE)),
+            Some(path) if ["/", "./", "../"].iter().any(|begin| path.starts_with(begin)) => {
+                return Err(ZtunnelError::TokenFile { path: path.into() });
+            }
             Some(token) => {
                 self.from("token-file", "", "AUTH_TOKEN");
-                return Some(Secret::new(token));
+                return Ok(Some(Secret::new(token)));
             }
         }
-        None
+        Ok(None)
     }
 
     pub(super) fn headers(&self, prefix: &'static str) -> Result<Vec<Header>, ZtunnelError> {
