@@ -107,6 +107,11 @@ impl Reading<'_> {
         self.put(key, text, Origin::Environment(variable.to_owned()));
     }
 
+    /// In the line of what is set and does not apply.
+    fn name(&mut self, variable: &str, why: &str) {
+        self.unused.push(Unused { variable: variable.to_owned(), why: why.to_owned() });
+    }
+
     fn bool(&self, variable: &'static str, default: bool) -> Result<bool, ZtunnelError> {
         self.parsed(variable, "true or false", |text| text.parse().ok()).map(|value| value.unwrap_or(default))
     }
@@ -150,7 +155,7 @@ impl Reading<'_> {
                 self.bool(variable.name, false)?;
             }
             if text != usual && !(text.is_empty() && variable.default.is_empty()) {
-                self.unused.push(Unused { variable: variable.name.to_owned(), why: why.to_owned() });
+                self.name(variable.name, why);
             }
         }
         Ok(())
@@ -265,11 +270,16 @@ impl Reading<'_> {
         if let Some(text) = self.all.value("RUST_LOG").filter(|text| !text.is_empty()) {
             self.from("log-level", levels::levels(text), "RUST_LOG");
         }
-        if self.all.value("COMPLIANCE_POLICY") == Some("pqc") {
-            self.from("key-exchange", "post-quantum", "COMPLIANCE_POLICY");
+        match self.all.value("COMPLIANCE_POLICY") {
+            None | Some("") => {}
+            Some("pqc") => self.from("key-exchange", "post-quantum", "COMPLIANCE_POLICY"),
+            Some(_) => self.name("COMPLIANCE_POLICY", "pqc is the one policy that there is; nothing is restricted"),
         }
         if let Some(format) = self.all.value("LOG_FORMAT") {
             self.from("log-format", if format == "json" { "json" } else { "text" }, "LOG_FORMAT");
+            if !["", "json", "plain"].contains(&format) {
+                self.name("LOG_FORMAT", "the formats are json and plain; lines are plain");
+            }
         }
     }
 }

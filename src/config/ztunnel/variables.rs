@@ -60,7 +60,11 @@ pub const ALL: &[Variable] = &[
     setting("CA_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "ca-roots"),
     setting("CLUSTER_DOMAIN", "cluster.local", "cluster-domain"),
     heard("CLUSTER_ID", "Kubernetes", "the setting `cluster`, unless ISTIO_META_CLUSTER_ID says another"),
-    heard("COMPLIANCE_POLICY", "", "`pqc` is the setting `key-exchange` post-quantum; anything else changes nothing"),
+    heard(
+        "COMPLIANCE_POLICY",
+        "",
+        "`pqc` is the setting `key-exchange` post-quantum; anything else changes nothing and is named at the start",
+    ),
     setting("CONNECTION_TERMINATION_DEADLINE", "5s", "drain-deadline"),
     setting("CRL_PATH", "", "crl-file"),
     Variable {
@@ -118,7 +122,11 @@ pub const ALL: &[Variable] = &[
     always("LOCALHOST_APP_TUNNEL", "true", "a program that believes PROXY headers is called on loopback alone"),
     heard("LOCAL_XDS", "", "the text of such a file; not beside LOCAL_XDS_PATH"),
     setting("LOCAL_XDS_PATH", "", "local-xds"),
-    heard("LOG_FORMAT", "plain", "the setting `log-format`: `json`, anything else is `text`, both in ztunnel's shape"),
+    heard(
+        "LOG_FORMAT",
+        "plain",
+        "the setting `log-format`: `json`, anything else is `text`, both in ztunnel's shape; what is neither `json` nor `plain` is named at the start",
+    ),
     setting("NETWORK", "", "network"),
     setting("NODE_NAME", "", "node"),
     heard("PACKET_MARK", "1337", "the mark of our sockets in pods"),
@@ -155,6 +163,11 @@ pub const ALL: &[Variable] = &[
         "the setting `drain-deadline` unless CONNECTION_TERMINATION_DEADLINE is set: 5 s less, or 1 s less from 10 s down, at least 1 s",
     ),
     always("TLS12_ENABLED", "false", "TLS 1.3 is the only one between proxies"),
+    unused(
+        "TRANSPARENT_NETWORK_POLICIES",
+        "false",
+        "tunnels go to port 15008, which is what network policies have to allow",
+    ),
     setting("TRUST_DOMAIN", "cluster.local", "trust-domain"),
     always("UNSTABLE_ENABLE_SOCKS5", "false", "there is no SOCKS5 entry: pods' traffic is captured"),
     heard("USER_TIMEOUT_ENABLED", "false", "TCP_USER_TIMEOUT of our sockets in pods: KEEPALIVE_TIME and all probes"),

@@ -178,6 +178,22 @@ fn the_line_says_why() {
     );
 }
 
+/// Words that change nothing, in variables whose other words do.
+#[test]
+fn a_word_that_is_not_understood_is_named() {
+    let check = |name: &str, value: &str, expected: bool| {
+        assert_eq!(unused(&settings(&[(name, value)])).contains(&name.to_owned()), expected, "{name}={value}");
+    };
+    for (name, words, others) in [
+        ("COMPLIANCE_POLICY", ["", "pqc"], ["fips-140-2", "PQC"]),
+        ("LOG_FORMAT", ["json", "plain"], ["jsn", "text"]),
+        ("TRANSPARENT_NETWORK_POLICIES", ["false", "false"], ["true", "true"]),
+    ] {
+        words.iter().for_each(|word| check(name, word, false));
+        others.iter().for_each(|word| check(name, word, true));
+    }
+}
+
 #[test]
 fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     let check = |name: &str, value: &str, part: &str| {

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{MODE, Reading};
-use crate::config::drop_in::{OwnPod, Unused};
+use crate::config::drop_in::OwnPod;
 use crate::config::raw::Origin;
 use crate::config::secret::{Header, Secret};
 use crate::config::ztunnel::ZtunnelError;
@@ -38,8 +38,7 @@ impl Reading<'_> {
         let origin = self.of_metadata("DNS_CAPTURE");
         let captures = text.eq_ignore_ascii_case("true");
         if !captures && !text.eq_ignore_ascii_case("false") {
-            let why = "it is neither true nor false, which is false".to_owned();
-            self.unused.push(Unused { variable: origin.to_string(), why });
+            self.name(&origin.to_string(), "it is neither true nor false, which is false");
         }
         self.put("dns-capture", captures, origin);
     }
@@ -113,8 +112,7 @@ impl Reading<'_> {
             match serde_json::from_str(text) {
                 Ok(value) => drop(all.insert(name.to_owned(), value)),
                 Err(_) => {
-                    let why = "it is not JSON and the control plane is not told of it".to_owned();
-                    self.unused.push(Unused { variable: format!("{JSON}{name}"), why });
+                    self.name(&format!("{JSON}{name}"), "it is not JSON and the control plane is not told of it");
                 }
             }
         }
