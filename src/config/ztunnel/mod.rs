@@ -19,3 +19,6 @@ pub use error::ZtunnelError;
 pub use read::{Found, Host, read};
 pub use reference::reference;
 pub use resolve::resolve;
+
+/// The mode whose defaults these are.
+const MODE: &str = "culvert proxy ztunnel";

@@ -13,7 +13,7 @@ use super::error::{bad, origin};
 use super::proxy_config::{ProxyConfig, Told};
 use super::quantity::{processors, threads, workers};
 use super::variables::{ALL, Fate};
-use super::{ZtunnelError, duration::duration, levels};
+use super::{MODE, ZtunnelError, duration::duration, levels};
 use crate::config::drop_in::{DnsAddress, DropIn, Unused};
 use crate::config::env::Environment;
 use crate::config::raw::{Origin, Underlay};
@@ -39,8 +39,6 @@ pub struct Found {
     pub underlay: Underlay,
     pub drop_in: DropIn,
 }
-
-const MODE: &str = "culvert proxy ztunnel";
 
 /// Reads ztunnel's variables. `arguments` are the command's, for the dump.
 pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result<Found, ZtunnelError> {
@@ -199,12 +197,6 @@ impl Reading<'_> {
             ("ca-roots", "./var/run/secrets/istio/root-cert.pem"),
         ] {
             self.underlay.entry(key).or_insert_with(|| mode(text));
-        }
-        // Both pods of an upgrade have the agent's directory of the host.
-        let beside = self.underlay.get("zds-socket").and_then(|(path, _)| Path::new(path).parent().map(Path::to_owned));
-        if let Some(directory) = beside.filter(|directory| !directory.as_os_str().is_empty()) {
-            let path = directory.join("culvert-takeover.sock").display().to_string();
-            self.underlay.entry("takeover-socket").or_insert_with(|| mode(&path));
         }
         let node = self.all.value("CULVERT_NODE").is_some() || self.underlay.contains_key("node");
         // A file of settings may name it too.

@@ -289,6 +289,19 @@ fn what_contradicts_is_named_as_it_was_said() {
     assert!(nobody.starts_with("NODE_NAME is not set"), "{nobody}");
 }
 
+/// Both pods of an upgrade have that directory, and no other.
+#[test]
+fn sockets_are_handed_over_beside_the_agents() {
+    let at = |pairs: &[(&str, &str)]| settings(pairs).takeover_socket.unwrap().display().to_string();
+    assert_eq!(at(&[]), "/var/run/ztunnel/culvert-takeover.sock");
+    assert_eq!(at(&[("INPOD_UDS", "/a/z.sock")]), "/a/culvert-takeover.sock");
+    assert_eq!(at(&[("INPOD_UDS", "/a/z.sock"), ("CULVERT_ZDS_SOCKET", "/b/z.sock")]), "/b/culvert-takeover.sock");
+    assert_eq!(at(&[("CULVERT_ZDS_SOCKET", "/b/z.sock"), ("CULVERT_TAKEOVER_SOCKET", "/c/t")]), "/c/t");
+    let file = File::parse(Path::new("culvert.yaml"), "zds-socket: /d/z.sock", NODE).unwrap();
+    let filed = settings_over(&environment(&[]), None, Some(&file)).unwrap();
+    assert_eq!(filed.takeover_socket.as_deref(), Some(Path::new("/d/culvert-takeover.sock")));
+}
+
 #[test]
 fn the_name_server_of_a_pod_listens_where_metadata_says() {
     let at = |pairs: &[(&str, &str)]| settings(pairs).drop_in.unwrap().dns_address;

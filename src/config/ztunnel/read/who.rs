@@ -6,13 +6,13 @@ use std::path::Path;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::{MODE, Reading};
+use super::Reading;
 use crate::config::drop_in::OwnPod;
 use crate::config::raw::Origin;
 use crate::config::secret::{Header, Secret};
-use crate::config::ztunnel::ZtunnelError;
 use crate::config::ztunnel::error::bad;
 use crate::config::ztunnel::proxy_config::ProxyConfig;
+use crate::config::ztunnel::{MODE, ZtunnelError};
 
 const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 
