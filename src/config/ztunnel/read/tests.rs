@@ -240,6 +240,9 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("FAKE_CA", "maybe", "true or false");
     check("ENABLE_ORIG_SRC", "", "true or false");
     check("AUTHZ_POLICY_INFO_LOGGING", "1", "true or false");
+    check("POD_NAME", "a\nb", "POD_NAME: \"a\\nb\" is not a name of lower-case");
+    check("POD_NAMESPACE", "a b", "a name of lower-case");
+    check("SERVICE_ACCOUNT", "y/z", "a name of lower-case");
     check("XDS_HEADER_A B", "x", "is not a header");
     assert_eq!(
         error(&[("LOCAL_XDS", "{}"), ("LOCAL_XDS_PATH", "f")]),

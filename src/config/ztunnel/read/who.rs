@@ -10,7 +10,8 @@ use super::Reading;
 use crate::config::drop_in::OwnPod;
 use crate::config::raw::Origin;
 use crate::config::secret::{Header, Secret};
-use crate::config::ztunnel::error::bad;
+use crate::config::value::Kind;
+use crate::config::ztunnel::error::{bad, origin};
 use crate::config::ztunnel::proxy_config::ProxyConfig;
 use crate::config::ztunnel::{MODE, ZtunnelError};
 
@@ -54,6 +55,14 @@ impl Reading<'_> {
 
     pub(super) fn own(&self) -> Result<OwnPod, ZtunnelError> {
         let text = |variable| self.all.value(variable).filter(|text| !text.is_empty()).map(str::to_owned);
+        // Names of Kubernetes; they become an identity and the node's id.
+        let name = |variable| {
+            let told = text(variable);
+            told.as_deref()
+                .map_or(Ok(()), |text| Kind::Name.check(text))
+                .map_err(|source| ZtunnelError::BadValue { origin: origin(variable), source })?;
+            Ok::<_, ZtunnelError>(told)
+        };
         // Of a pod of two families the downward API joins both by a comma (`status.podIPs`).
         let told = text("INSTANCE_IP").unwrap_or_default();
         let each = told.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -61,9 +70,9 @@ impl Reading<'_> {
         let addresses =
             addresses.map_err(|_| bad("INSTANCE_IP", &told, "an IP address, or several joined by commas"))?;
         Ok(OwnPod {
-            name: text("POD_NAME"),
-            namespace: text("POD_NAMESPACE"),
-            service_account: text("SERVICE_ACCOUNT"),
+            name: name("POD_NAME")?,
+            namespace: name("POD_NAMESPACE")?,
+            service_account: name("SERVICE_ACCOUNT")?,
             addresses,
         })
     }
