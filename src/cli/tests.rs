@@ -4,6 +4,7 @@ use super::*;
 use crate::authz::inquiry::{Answer, Question};
 use crate::config::control::ControlSettings;
 use crate::config::node::NodeSettings;
+use crate::config::raw::ConfigError;
 use crate::config::table::{CONTROL, NODE};
 use crate::role::policy::lint::{Lint, Report};
 
@@ -176,6 +177,17 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert policy lint", "<DIR>");
     check("culvert policy lint m --output xml", "possible values");
     check("culvert policy lint m --trust-domain A", "error: --trust-domain: \"A\" is not a name");
+}
+
+/// What is looked at late is a wrong setting all the same.
+#[test]
+fn a_setting_that_is_of_no_use_ends_with_64() {
+    let late = || ConfigError::Unusable { name: "AUTH_TOKEN".to_owned(), source: "no token".into() };
+    for error in [anyhow::Error::new(late()), anyhow::Error::new(late()).context("cannot start")] {
+        let mut errors = Vec::new();
+        assert_eq!(format!("{:?}", report::failure(&error, &mut errors)), code(64));
+        assert!(String::from_utf8(errors).unwrap().contains("cannot use AUTH_TOKEN: no token"), "{error:#}");
+    }
 }
 
 #[test]

@@ -71,6 +71,14 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// What a setting names or holds was looked at and is of no use.
+    #[error("cannot use {name}")]
+    Unusable {
+        /// What a person calls the setting.
+        name: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The file has a key that no setting has.
     #[error("the settings file {} has the unknown key {key:?}{}", path.display(), hint(*nearest))]
     UnknownKey { path: PathBuf, key: String, nearest: Option<&'static str> },

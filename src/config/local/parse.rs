@@ -35,7 +35,7 @@ pub enum LocalError {
     /// A field's value is not what the field takes.
     #[error("{place}: {field}: {reason}")]
     Field { place: String, field: String, reason: String },
-    #[error("{place} cannot be read")]
+    #[error("{place} cannot be read: mount it, and let this user read it")]
     Read {
         place: String,
         #[source]

@@ -200,7 +200,7 @@ fn nothing_is_an_empty_mesh() {
         assert_eq!(parsed(text).unwrap(), State::default(), "{text:?}");
     }
     let missing = read(Path::new("nowhere/mesh.yaml"), &settings()).unwrap_err();
-    assert_eq!(missing.to_string(), "nowhere/mesh.yaml cannot be read");
+    assert_eq!(missing.to_string(), "nowhere/mesh.yaml cannot be read: mount it, and let this user read it");
 }
 
 #[test]

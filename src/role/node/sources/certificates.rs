@@ -41,7 +41,7 @@ impl Certificates {
             }
             CertificateSource::Service(remote) => {
                 let asked = ca_client::Settings { ttl: settings.leaf_ttl, ..ca_client::Settings::default() };
-                Ok((Self::Service(CaClient::new(endpoint(&remote, "ca-address")?, asked)), None))
+                Ok((Self::Service(CaClient::new(endpoint(&remote, "ca", &settings.named)?, asked)), None))
             }
         }
     }

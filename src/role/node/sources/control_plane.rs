@@ -69,7 +69,7 @@ impl ControlPlane {
         metrics: &Metrics,
         synced: Condition,
     ) -> anyhow::Result<Self> {
-        let endpoint = endpoint(remote, "xds-address")?;
+        let endpoint = endpoint(remote, "xds", &settings.named)?;
         let node = settings.xds_node();
         let asks = Settings {
             node_id: node.id,

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use tokio::sync::watch;
 
 use super::control_plane::{ControlPlane, Held};
 use crate::config::local;
 use crate::config::node::NodeSettings;
+use crate::config::raw::ConfigError;
 use crate::config::source::{LocalMesh, MeshSource, PodSource};
 use crate::control::project::{self, Status};
 use crate::enroll::manager::Wanted;
@@ -93,7 +93,7 @@ impl Meshed {
     }
 }
 
-fn of_file(local: &LocalMesh<'_>, settings: &NodeSettings) -> anyhow::Result<State> {
+fn of_file(local: &LocalMesh<'_>, settings: &NodeSettings) -> Result<State, ConfigError> {
     let names = local::Settings {
         trust_domain: settings.trust_domain.as_str().into(),
         cluster: settings.cluster.as_str().into(),
@@ -102,7 +102,7 @@ fn of_file(local: &LocalMesh<'_>, settings: &NodeSettings) -> anyhow::Result<Sta
         LocalMesh::File(path) => local::read(path, &names),
         LocalMesh::Text(text) => local::parse("LOCAL_XDS", text, &names),
     }
-    .context("cannot use the mesh that a file declares")
+    .map_err(|error| ConfigError::Unusable { name: settings.named.place("local-xds"), source: error.into() })
 }
 
 fn projection(settings: &NodeSettings) -> project::Settings {
@@ -114,5 +114,30 @@ fn projection(settings: &NodeSettings) -> project::Settings {
         network: settings.network.as_str().into(),
         cluster_domain: settings.cluster_domain.as_str().into(),
         root_namespace: settings.root_namespace.as_str().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ztunnel::{self, Host};
+    use crate::telemetry::cause::chain;
+
+    #[test]
+    fn a_mesh_that_cannot_be_used_is_called_as_it_was_said() {
+        for (variable, value, expected) in [
+            ("LOCAL_XDS_PATH", "/nosuch", "cannot use LOCAL_XDS_PATH (local-xds): /nosuch cannot be read: mount it"),
+            ("LOCAL_XDS", "workloads: 3", "cannot use LOCAL_XDS (local-xds): LOCAL_XDS: workloads: invalid type"),
+        ] {
+            let all = [("NODE_NAME", "a"), ("XDS_ADDRESS", ""), ("CA_ADDRESS", ""), (variable, value)];
+            let all = all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let host = Host { processors: 1, mesh_config: None, exists: &|_| false };
+            let (effective, drop_in) =
+                ztunnel::resolve(&all, None, ztunnel::read(&all, host, Vec::new()).unwrap()).unwrap();
+            let settings = NodeSettings::build(&effective, Some(drop_in)).unwrap();
+            let MeshSource::Local(local) = settings.mesh_source() else { panic!("not a file") };
+            let error = of_file(&local, &settings).unwrap_err();
+            assert!(chain(&error).starts_with(expected), "{}", chain(&error));
+        }
     }
 }
