@@ -1,8 +1,11 @@
 //! What a command prints: results on standard output, errors in one line on standard error.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
 
 use crate::config::raw::ConfigError;
 
@@ -49,15 +52,27 @@ pub(super) fn warning(text: &str, errors: &mut dyn Write) {
 }
 
 /// Help and version go out as asked for; anything else is a mistake in the arguments.
-pub(super) fn arguments(error: &clap::Error, errors: &mut dyn Write) -> ExitCode {
+pub(super) fn arguments(error: &clap::Error, given: &[OsString], errors: &mut dyn Write) -> ExitCode {
     if error.use_stderr() {
         write!(errors, "{}", error.render().ansi()).ok();
+        if let Some(mend) = joined(error, given) {
+            writeln!(errors, "\n  {mend}").ok();
+        }
         return ExitCode::from(USAGE);
     }
     match print(&error.render().ansi().to_string()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure(&error.into(), errors),
     }
+}
+
+/// `--switch false` is two words, of which the second has no meaning.
+fn joined(error: &clap::Error, given: &[OsString]) -> Option<Mend> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    let word = word.as_str();
+    let pair = given.windows(2).find(|pair| pair[1] == word && matches!(word, "true" | "false"))?;
+    let switch = pair[0].to_str().filter(|switch| switch.starts_with("--") && !switch.contains('='))?;
+    Some(Mend(format!("write {switch}={word}")))
 }
 
 pub(super) fn failure(error: &anyhow::Error, errors: &mut dyn Write) -> ExitCode {

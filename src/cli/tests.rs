@@ -149,6 +149,10 @@ fn mistakes_end_with_64_before_any_role() {
     };
     check("culvert", "Usage:");
     check("culvert nod", "node");
+    check("culvert node --same-node-lane false --node a", "mend: write --same-node-lane=false");
+    check("culvert node --log-access true", "mend: write --log-access=true");
+    let (_, _, errors) = run_with("culvert node false", &[]);
+    assert!(!errors.contains("mend"), "{errors}");
     check("culvert node --colour blue", "--colour");
     check("culvert node --manifests m", "error: node is not set: give --node, the variable CULVERT_NODE");
     check("culvert node --leaf-ttl 5", "error: --leaf-ttl: \"5\" is not a duration");

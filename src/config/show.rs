@@ -49,8 +49,12 @@ pub fn reference(command: &str, table: &[Setting]) -> String {
         // Writing to a String does not fail.
         write!(
             page,
-            "\n## {key}\n\n`--{key} {}` · `{}` · {default}\n\n{about}. {reason}.\n",
-            kind.placeholder(),
+            "\n## {key}\n\n`--{key}{}` · `{}` · {default}\n\n{about}. {reason}.\n",
+            match kind {
+                // A value is joined, so that it cannot swallow the next word.
+                Kind::Bool => format!("[={}]", kind.placeholder()),
+                kind => format!(" {}", kind.placeholder()),
+            },
             variable(key)
         )
         .ok();
