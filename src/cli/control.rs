@@ -38,7 +38,7 @@ impl ControlArgs {
         roles: &impl Roles,
         errors: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
-        self.0.run(environment, errors, |effective| roles.control(ControlSettings::try_from(effective)?))
+        self.0.run(environment, errors, |settings: ControlSettings| roles.control(settings))
     }
 }
 

@@ -45,12 +45,13 @@ impl Given {
         }
     }
 
-    /// Shows the settings if that is what was asked for, else hands them to `work`.
-    pub(super) fn run(
+    /// Shows the settings if that is what was asked for, else hands them to `work`. What `S` refuses ends both; only a
+    /// required setting that is missing is no error of what is shown, which says so itself.
+    pub(super) fn run<S: for<'a> TryFrom<&'a Effective, Error = ConfigError>>(
         &self,
         environment: &Environment,
         errors: &mut dyn Write,
-        work: impl FnOnce(&Effective) -> anyhow::Result<ExitCode>,
+        work: impl FnOnce(S) -> anyhow::Result<ExitCode>,
     ) -> anyhow::Result<ExitCode> {
         let effective = self.resolve(environment)?;
         for warning in effective.warnings() {
@@ -59,9 +60,12 @@ impl Given {
         if self.show {
             let rows = show::rows(&effective).map_rows();
             report::print(&table::plain(&["setting", "value", "from"], &rows))?;
-            return Ok(ExitCode::SUCCESS);
+            return match S::try_from(&effective) {
+                Ok(_) | Err(ConfigError::Missing { .. }) => Ok(ExitCode::SUCCESS),
+                Err(error) => Err(error.into()),
+            };
         }
-        work(&effective)
+        work(S::try_from(&effective)?)
     }
 
     fn resolve(&self, environment: &Environment) -> Result<Effective, ConfigError> {
@@ -155,7 +159,10 @@ pub(super) fn argument(setting: &Setting) -> Arg {
     match kind {
         // `--log-access` alone means true; a value is joined by `=`, so that it cannot swallow the next word.
         Kind::Bool => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
-        Kind::Text => argument.value_parser(clap::builder::StringValueParser::new()),
+        // Nothing is a value of theirs: it takes back what the environment or a file says.
+        Kind::Text | Kind::Names | Kind::Files | Kind::OptionalPath | Kind::Endpoint => {
+            argument.value_parser(clap::builder::StringValueParser::new())
+        }
         _ => argument,
     }
 }

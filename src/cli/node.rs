@@ -31,7 +31,7 @@ impl NodeArgs {
         roles: &impl Roles,
         errors: &mut dyn Write,
     ) -> anyhow::Result<ExitCode> {
-        self.0.run(environment, errors, |effective| roles.node(NodeSettings::try_from(effective)?))
+        self.0.run(environment, errors, |settings: NodeSettings| roles.node(settings))
     }
 }
 

@@ -230,6 +230,29 @@ fn the_arguments_of_istios_daemonset_start_a_node() {
     assert!(errors.starts_with("error: SECRET_TTL: \"long\" is not a duration"), "{errors}");
 }
 
+/// What is shown is what the daemon would take.
+#[test]
+fn settings_that_the_daemon_refuses_are_not_shown_as_good() {
+    let check = |line: &str, expected: u8, part: &str| {
+        let (found, asked, errors) = run_with(&format!("culvert {line} --show-config"), &[]);
+        assert_eq!((found, asked.len()), (code(expected), 0), "{line}");
+        assert!(errors.contains(part), "{line}: {errors}");
+    };
+    check("node --manifests m --node a", 0, "");
+    check("node", 0, "");
+    check("node --manifests m --node a --window-budget 1", 64, "--window-budget must be at least 256KiB");
+    check("node --manifests m --node a --trust-bundles foo", 64, "--trust-bundles: \"foo\" is not a list");
+    check("control --manifests m --tokens t --server-names a --leaf-ttl 9999h", 64, "at most 90 days");
+    check("node --manifests m --node a --crl-file  --trust-domain-aliases ", 0, "");
+    // One that another outweighs, as of every kind.
+    let (found, _, errors) = run_with(
+        "culvert node --manifests m --node a --trust-domain-aliases b",
+        &[("CULVERT_TRUST_DOMAIN_ALIASES", "BAD,X")],
+    );
+    assert_eq!(found, code(64));
+    assert!(errors.contains("CULVERT_TRUST_DOMAIN_ALIASES: \"BAD\" is not a name"), "{errors}");
+}
+
 /// Wherever the word stands, nothing starts.
 #[test]
 fn a_drop_in_can_be_looked_at() {

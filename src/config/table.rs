@@ -56,14 +56,14 @@ const TRUST_DOMAIN: Setting = setting(
 );
 const TRUST_DOMAIN_ALIASES: Setting = setting(
     "trust-domain-aliases",
-    Kind::Text,
+    Kind::Names,
     "",
     "Other names of the trust domain, joined by commas",
     "Their identities are accepted under the same roots, and policies for one name hold for all; for a trust domain that is renamed, or clusters that share a root",
 );
 const TRUST_BUNDLES: Setting = setting(
     "trust-bundles",
-    Kind::Text,
+    Kind::Files,
     "",
     "Trust domains of others with their roots: DOMAIN=FILE, joined by commas",
     "Their identities must chain to that PEM file and to nothing else, and only principals match them; each file is read again when it changes",

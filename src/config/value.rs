@@ -28,10 +28,14 @@ pub enum Kind {
     Hosts,
     /// `https://HOST:PORT`, or nothing.
     Endpoint,
+    /// `NAME=PATH` joined by commas, or nothing.
+    Files,
     /// Levels of the log.
     Levels,
     /// A DNS-like name: lower-case letters, digits, `-`, `.` and `_`.
     Name,
+    /// Such names joined by commas, or nothing.
+    Names,
     /// A path, or nothing.
     OptionalPath,
     /// A path.
@@ -99,8 +103,10 @@ impl Kind {
             Self::Hosts => hosts(text).map(drop),
             Self::Endpoint if text.is_empty() => Ok(()),
             Self::Endpoint => endpoint(text).map(drop),
+            Self::Files => files(text).map(drop),
             Self::Levels => levels(text),
             Self::Name => name(text),
+            Self::Names => names(text).map(drop),
             Self::OptionalPath if text.is_empty() => Ok(()),
             Self::OptionalPath | Self::Path => path(text),
             Self::Period => period(text),
@@ -122,8 +128,10 @@ impl Kind {
             Self::Duration | Self::Period => "DURATION",
             Self::Hosts => "HOSTS",
             Self::Endpoint => "https://HOST:PORT",
+            Self::Files => "DOMAIN=FILE,…",
             Self::Levels => "LEVELS",
             Self::Name => "NAME",
+            Self::Names => "NAME,…",
             Self::OptionalPath | Self::Path => "PATH",
             Self::Roots => "PATH|SYSTEM|PEM",
             Self::Text => "TEXT",

@@ -35,7 +35,7 @@ fn every_setting_has_its_own_field() {
             ("redirect-backend", _) => "iptables",
             ("ipv6", _) => "false",
             ("key-exchange", _) => "post-quantum",
-            ("trust-bundles", _) => "other=/roots.pem",
+            (_, Kind::Files) => "other=/roots.pem",
             (_, Kind::Endpoint) => "other:15012",
             (_, Kind::Roots) => "SYSTEM",
             ("data-busy-poll", _) => "77us",

@@ -26,7 +26,7 @@ pub(super) const ALL: &[Setting] = &[
     ),
     setting(
         "crl-file",
-        Kind::Text,
+        Kind::OptionalPath,
         "",
         "File of certificate revocation lists: PEM, one or many, or one in DER",
         "Empty checks none. Read again when it changes and when it comes; while the first one cannot be read every TLS handshake is refused",

@@ -484,7 +484,7 @@ fn every_key_of_ours_wins() {
     let before = format!("{:?}", settings(&theirs));
     for setting in NODE {
         let own = match (setting.key, setting.kind) {
-            ("trust-bundles", _) => "other=/roots.pem",
+            (_, Kind::Files) => "other=/roots.pem",
             ("data-busy-poll", _) => "77us",
             ("cgroup-exemption", _) => "off",
             ("redirect-backend", _) => "nftables",
