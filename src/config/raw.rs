@@ -137,8 +137,7 @@ impl File {
 
     /// `path` is for messages.
     pub fn parse(path: &Path, text: &str, table: &'static [Setting]) -> Result<Self, ConfigError> {
-        let shape =
-            |source: serde_saphyr::Error| ConfigError::FileShape { path: path.to_owned(), source: source.into() };
+        let shape = |source: yaml::YamlError| ConfigError::FileShape { path: path.to_owned(), source: source.into() };
         // A file of comments alone is an empty mapping, not an error.
         let read: BTreeMap<String, String> =
             if yaml::is_blank(text) { BTreeMap::new() } else { yaml::read(text).map_err(shape)? };

@@ -50,7 +50,7 @@ pub fn read(all: &Environment, host: Host<'_>, arguments: Vec<String>) -> Result
     reading.addresses(&proxy_config)?;
     reading.pages(&proxy_config)?;
     reading.threads(&proxy_config, host.processors)?;
-    reading.log();
+    reading.log()?;
     reading.identity(&metadata)?;
     let token = reading.token(host.exists)?;
     reading.dns_capture(&metadata);
@@ -169,7 +169,9 @@ impl Reading<'_> {
                     let read = duration(text);
                     let read =
                         read.map_err(|source| ZtunnelError::BadValue { origin: origin(variable.name), source })?;
-                    humantime::format_duration(read).to_string()
+                    let ours = humantime::format_duration(read).to_string();
+                    as_written(setting.kind, &ours, text, variable.name)?;
+                    ours
                 }
                 // As with ztunnel, a variable that is set to nothing is as one that is not set.
                 Kind::Name | Kind::Roots if text.is_empty() => continue,
@@ -258,9 +260,11 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn log(&mut self) {
+    fn log(&mut self) -> Result<(), ZtunnelError> {
         if let Some(text) = self.all.value("RUST_LOG").filter(|text| !text.is_empty()) {
-            self.from("log-level", levels::levels(text), "RUST_LOG");
+            let ours = levels::levels(text);
+            as_written(Kind::Levels, &ours, text, "RUST_LOG")?;
+            self.from("log-level", ours, "RUST_LOG");
         }
         match self.all.value("COMPLIANCE_POLICY") {
             None | Some("") => {}
@@ -273,7 +277,13 @@ impl Reading<'_> {
                 self.name("LOG_FORMAT", "the formats are json and plain; lines are plain");
             }
         }
+        Ok(())
     }
+}
+
+/// Refuses `ours`, and shows the text that it was made of: nobody wrote ours.
+fn as_written(kind: Kind, ours: &str, text: &str, variable: &str) -> Result<(), ZtunnelError> {
+    kind.check(ours).map_err(|source| bad(variable, text, &source.expected))
 }
 
 #[cfg(test)]

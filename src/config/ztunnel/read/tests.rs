@@ -221,6 +221,12 @@ fn a_value_that_cannot_be_read_names_variable_value_and_mend() {
     check("ZTUNNEL_CPU_LIMIT", "one", "200m");
     check("RUST_LOG", "loud", "a list of levels");
     check("RUST_LOG", "info,hyper", "a list of levels");
+    check("RUST_LOG", "ztunnel=loud", "RUST_LOG: \"ztunnel=loud\" is not a list of levels");
+    check("SECRET_TTL", "0", "SECRET_TTL: \"0\" is not a duration of more than zero");
+    check("PROXY_CONFIG", "proxyMetadata: {A: null}", "proxyMetadata.A has no value: write one");
+    check("PROXY_CONFIG", "concurrency: -1", "concurrency is not a whole number from 0 to 65535");
+    let cluster = error(&[("PROXY_CONFIG", "proxyMetadata: {CLUSTER_ID: \"a\\tb\"}")]);
+    assert_eq!(cluster, "proxyMetadata: CLUSTER_ID: \"a\\tb\" is not printable text");
     check("NODE_NAME", "Node 1", "a name of lower-case");
     check("HTTP2_STREAM_WINDOW_SIZE", "0", "from 1 to 2147483647");
     check("HTTP2_STREAM_WINDOW_SIZE", "2147483648", "from 1 to 2147483647");

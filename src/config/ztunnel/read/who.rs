@@ -15,6 +15,9 @@ use crate::config::ztunnel::error::{bad, origin};
 use crate::config::ztunnel::proxy_config::ProxyConfig;
 use crate::config::ztunnel::{MODE, ZtunnelError};
 
+const META: &str = "ISTIO_META_";
+/// Over those of [`META`].
+const JSON: &str = "ISTIO_METAJSON_";
 const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 
 // === impl Reading ===
@@ -22,11 +25,11 @@ const DEFAULT_TOKEN: &str = "./var/run/secrets/tokens/istio-token";
 impl Reading<'_> {
     pub(super) fn identity(&mut self, metadata: &BTreeMap<String, Value>) -> Result<(), ZtunnelError> {
         let meta = metadata.get("CLUSTER_ID").and_then(Value::as_str).filter(|text| !text.is_empty());
-        let plain = self.all.value("CLUSTER_ID").filter(|text| !text.is_empty());
-        if let Some((variable, text)) =
-            meta.map(|text| ("ISTIO_META_CLUSTER_ID", text)).or_else(|| plain.map(|text| ("CLUSTER_ID", text)))
-        {
-            self.from("cluster", text, variable);
+        if let Some(text) = meta {
+            let origin = self.of_metadata("CLUSTER_ID");
+            self.put("cluster", text, origin);
+        } else if let Some(text) = self.all.value("CLUSTER_ID").filter(|text| !text.is_empty()) {
+            self.from("cluster", text, "CLUSTER_ID");
         }
         Ok(())
     }
@@ -46,11 +49,9 @@ impl Reading<'_> {
 
     /// Where a name of the metadata was said.
     fn of_metadata(&self, name: &str) -> Origin {
-        let variable = format!("ISTIO_META_{name}");
-        match self.all.value(&variable) {
-            Some(_) => Origin::Environment(variable),
-            None => Origin::Foreign(format!("proxyMetadata: {name}")),
-        }
+        let variables = [JSON, META].map(|begin| format!("{begin}{name}"));
+        let variable = variables.into_iter().find(|variable| self.all.value(variable).is_some());
+        variable.map_or_else(|| Origin::Foreign(format!("proxyMetadata: {name}")), Origin::Environment)
     }
 
     pub(super) fn own(&self) -> Result<OwnPod, ZtunnelError> {
@@ -111,8 +112,6 @@ impl Reading<'_> {
 
     /// Metadata for the control plane: the mesh configuration's, and the variables over it.
     pub(super) fn metadata(&mut self, proxy_config: &ProxyConfig) -> BTreeMap<String, Value> {
-        const META: &str = "ISTIO_META_";
-        const JSON: &str = "ISTIO_METAJSON_";
         let own = |name: &String| name.strip_prefix(META).unwrap_or(name).to_owned();
         let told = proxy_config.metadata.iter().map(|(name, value)| (own(name), value.clone().into()));
         let mut all: BTreeMap<String, Value> = told.collect();
