@@ -159,8 +159,24 @@ fn mistakes_end_with_64_before_any_role() {
     check("culvert node --manifests m --node a --window-budget 1KiB", "error: --window-budget must be at");
     check(
         "culvert node --config nowhere/culvert.yaml",
-        "error: cannot read the settings file nowhere/culvert.yaml: No",
+        "error: --config: cannot read the settings file nowhere/culvert.yaml: No",
     );
+    let named = [("CULVERT_CONFIG", "nowhere/culvert.yaml"), ("NODE_NAME", "a")];
+    for line in ["culvert node", "culvert control", "culvert proxy ztunnel", "culvert policy lint m"] {
+        let (found, _, errors) = run_with(line, &named);
+        assert_eq!(found, code(64));
+        assert!(
+            errors.starts_with("error: CULVERT_CONFIG: cannot read the settings file nowhere/"),
+            "{line}: {errors}"
+        );
+    }
+    // A template's empty value.
+    let empty = [("CULVERT_CONFIG", ""), ("NODE_NAME", "a"), ("XDS_ADDRESS", "cp:1")];
+    for line in ["culvert node --manifests m --node a", "culvert proxy ztunnel", "culvert policy lint m"] {
+        assert_eq!(run_with(line, &empty).0, code(0), "{line}");
+    }
+    let (_, _, errors) = run_with("culvert proxy ztunnel", &empty[..1]);
+    assert!(errors.starts_with("error: NODE_NAME is not set"), "{errors}");
     check("culvert control --manifests m --tokens t", "error: server-names is not set: give --server-names");
     check("culvert control --manifests m --tokens t --server-names a:b", "DNS names and addresses");
     check("culvert proxy ztunnel", "error: NODE_NAME is not set: take it from the downward API");

@@ -58,6 +58,14 @@ pub enum ConfigError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file that was named is not one of settings.
+    #[error("{by}")]
+    File {
+        /// What named it.
+        by: String,
+        #[source]
+        source: Box<Self>,
+    },
     /// The file is far larger than settings are.
     #[error("the settings file {} is larger than 1 MiB: name a file of settings", path.display())]
     FileSize { path: PathBuf },
@@ -117,14 +125,20 @@ impl fmt::Display for Origin {
 // === impl File ===
 
 impl File {
-    /// The file that the flag `--config` names, else the variable `CULVERT_CONFIG`; [`None`] when neither does.
+    /// The file that the flag `--config` names, else the variable `CULVERT_CONFIG`; [`None`] when neither does. Set to
+    /// nothing, as a template leaves it, the variable names none.
     pub fn named(
         flag: Option<&Path>,
         environment: &Environment,
         table: &'static [Setting],
     ) -> Result<Option<Self>, ConfigError> {
-        let path = flag.or_else(|| environment.value(&variable("config")).map(Path::new));
-        path.map(|path| Self::read(path, table)).transpose()
+        let variable = variable("config");
+        let (path, by) = match (flag, environment.value(&variable).filter(|path| !path.is_empty())) {
+            (Some(path), _) => (path, "--config".to_owned()),
+            (None, Some(path)) => (Path::new(path), variable),
+            (None, None) => return Ok(None),
+        };
+        Self::read(path, table).map(Some).map_err(|source| ConfigError::File { by, source: Box::new(source) })
     }
 
     pub fn read(path: &Path, table: &'static [Setting]) -> Result<Self, ConfigError> {

@@ -202,7 +202,11 @@ impl Reading<'_> {
         }
         let node = self.all.value("CULVERT_NODE").is_some() || self.underlay.contains_key("node");
         // A file of settings may name it too.
-        if !node && self.all.value("CULVERT_CONFIG").is_none() { Err(ZtunnelError::NoNode) } else { Ok(()) }
+        if !node && self.all.value("CULVERT_CONFIG").is_none_or(str::is_empty) {
+            Err(ZtunnelError::NoNode)
+        } else {
+            Ok(())
+        }
     }
 
     fn addresses(&mut self, proxy_config: &ProxyConfig) -> Result<(), ZtunnelError> {
