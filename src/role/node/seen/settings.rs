@@ -16,11 +16,16 @@ pub(in crate::role::node) fn dumped(settings: &NodeSettings) -> Option<Map<Strin
     Some(all)
 }
 
-/// The settings for the log: mappings in YAML's flow style, each short enough for a line, in the order of their keys.
+/// The settings for the log: mappings in YAML's flow style, each short enough for a line, in the order of their keys. A
+/// value that is longer than a line (roots in PEM, metadata of others) is named by its length: cut, its line were no YAML.
 pub(in crate::role::node) fn lines(all: &Map<String, Value>) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (key, value) in all {
-        let entry = format!("{key}: {value}");
+        let text = value.to_string();
+        let entry = match text.len() {
+            long if long + key.len() >= LINE => format!("{key}: \"{long} bytes, see the dump\""),
+            _ => format!("{key}: {text}"),
+        };
         match lines.last_mut() {
             Some(line) if line.len() + entry.len() < LINE => {
                 line.push_str(", ");
@@ -115,5 +120,14 @@ mod tests {
             read.extend(serde_saphyr::from_str::<BTreeMap<String, Value>>(line).unwrap());
         }
         assert_eq!(read.into_iter().collect::<Map<_, _>>(), all);
+    }
+
+    #[test]
+    fn a_value_that_no_line_holds_is_named_by_its_length() {
+        let all: Map<String, Value> = [("a", "x".into()), ("pem", "y".repeat(3000).into()), ("z", 1.into())]
+            .map(|(key, value): (_, Value)| (key.to_owned(), value))
+            .into_iter()
+            .collect();
+        assert_eq!(lines(&all), ["{a: \"x\", pem: \"3002 bytes, see the dump\", z: 1}"]);
     }
 }
