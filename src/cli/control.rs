@@ -25,6 +25,11 @@ const LONG_ABOUT: &str = "Run the control plane: serve a directory of manifests 
     then the file.\n\n\
     SIGTERM or SIGINT ends streams cleanly within drain-deadline; nodes keep what they have. A second one cuts at once.";
 
+const EXAMPLES: &str = "\
+Examples:
+  culvert control --manifests ./mesh --tokens tokens --server-names control.example.com
+  culvert control --config control.yaml --show-config";
+
 /// The flags as they were given.
 #[derive(Clone, Debug)]
 pub struct ControlArgs(Given);
@@ -55,7 +60,7 @@ impl clap::FromArgMatches for ControlArgs {
 
 impl clap::Args for ControlArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
-        daemon::augment(command.about(ABOUT).long_about(LONG_ABOUT), CONTROL)
+        daemon::augment(command.about(ABOUT).long_about(LONG_ABOUT), CONTROL, EXAMPLES)
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

@@ -120,14 +120,15 @@ impl clap::Args for MeshArgs {
     }
 }
 
-/// Adds the flags to a command.
-pub(super) fn augment(command: clap::Command, table: &'static [Setting]) -> clap::Command {
+/// Adds the flags to a command, and what stands below them.
+pub(super) fn augment(command: clap::Command, table: &'static [Setting], examples: &str) -> clap::Command {
     let show = Arg::new("show-config")
         .long("show-config")
         .action(ArgAction::SetTrue)
         .value_parser(BoolishValueParser::new())
         .help("Print every setting with where its value came from, and end");
-    command.arg(config()).arg(show).args(table.iter().map(argument))
+    let command = command.arg(config()).arg(show).args(table.iter().map(argument));
+    command.after_help(format!("{examples}\n\n{}", report::EXIT_CODES))
 }
 
 const CONFIG: &str = "config";

@@ -9,7 +9,7 @@ use super::Roles;
 use super::daemon::{self, Given};
 use crate::config::env::Environment;
 use crate::config::node::NodeSettings;
-use crate::config::table::NODE;
+use crate::config::table::{NODE, heading};
 
 const ABOUT: &str = "Run the node daemon: enrol this node's pods, carry their connections, enforce policy";
 const LONG_ABOUT: &str = "Run the node daemon: enrol this node's pods, carry their connections, enforce policy.\n\n\
@@ -17,6 +17,12 @@ const LONG_ABOUT: &str = "Run the node daemon: enrol this node's pods, carry the
     then the file.\n\n\
     SIGTERM or SIGINT stops accepting, lets connections end until drain-deadline and then cuts them; a second one cuts \
     at once.";
+
+const EXAMPLES: &str = "\
+Examples:
+  culvert node --node node-1 --manifests ./mesh
+  culvert node --node node-1 --xds-address istiod.istio-system.svc:15012 --zds-socket /var/run/ztunnel/ztunnel.sock
+  culvert node --config culvert.yaml --show-config";
 
 /// The flags as they were given.
 #[derive(Clone, Debug)]
@@ -48,7 +54,11 @@ impl clap::FromArgMatches for NodeArgs {
 
 impl clap::Args for NodeArgs {
     fn augment_args(command: clap::Command) -> clap::Command {
-        daemon::augment(command.about(ABOUT).long_about(LONG_ABOUT), NODE)
+        let command = daemon::augment(command.about(ABOUT).long_about(LONG_ABOUT), NODE, EXAMPLES);
+        command.mut_args(|flag| match heading(flag.get_id().as_str()) {
+            Some(part) => flag.help_heading(part),
+            None => flag,
+        })
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

@@ -22,13 +22,23 @@ use crate::config::ztunnel::{self, Host, proxy_config};
 /// `culvert proxy ztunnel` is what Istio's DaemonSet says. Every variable of ztunnel is heard, or named at the start
 /// when it does not apply; the CULVERT_… variables of `culvert node` and the file named by CULVERT_CONFIG win.
 ///
-/// --show-config among the arguments prints every setting with where its value came from, and ends.
+/// Those that matter most: NODE_NAME says whose pods are carried (required), XDS_ADDRESS and CA_ADDRESS where mesh and
+/// certificates come from (istiod), INPOD_UDS the socket of istio-cni, RUST_LOG the log's levels.
+///
+/// --show-config among the arguments prints every setting with where its value came from, and ends. All variables are in
+/// docs/reference/ztunnel.md.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", report::EXIT_CODES))]
 pub struct ProxyArgs {
     /// Kept for the dump; only --show-config and --help change something
     #[arg(value_name = "ARGUMENT", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  culvert proxy ztunnel
+  kubectl -n istio-system exec ds/ztunnel -- culvert proxy ztunnel --show-config";
 
 /// Prints the settings instead of starting.
 const SHOW: &str = "--show-config";

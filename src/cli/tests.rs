@@ -302,4 +302,17 @@ fn help_tells_every_setting_and_the_exit_codes() {
             assert!(help.contains(&crate::config::env::variable(setting.key)), "{name}: {}", setting.key);
         }
     }
+    for name in ["node", "control", "proxy"] {
+        let help = command.find_subcommand_mut(name).unwrap().render_help().to_string();
+        assert!(
+            help.contains("Examples:") && help.contains("64  the arguments or settings are wrong"),
+            "{name}: {help}"
+        );
+    }
+    let help = command.find_subcommand_mut("node").unwrap().render_help().to_string();
+    // The flags of the command itself, and five parts.
+    assert_eq!(help.lines().filter(|line| !line.starts_with(' ') && line.ends_with(':')).count(), 6 + 2, "{help}");
+    assert!(NODE.iter().all(|setting| crate::config::table::heading(setting.key).is_some()));
+    let help = command.find_subcommand_mut("proxy").unwrap().render_long_help().to_string();
+    assert!(help.contains("NODE_NAME") && help.contains("docs/reference/ztunnel.md"), "{help}");
 }

@@ -116,6 +116,18 @@ pub const NODE: &[Setting] = &joined::<
     { names::ALL.len() + seams::ALL.len() + pods::ALL.len() + carry::ALL.len() + told::ALL.len() },
 >(&[names::ALL, seams::ALL, pods::ALL, carry::ALL, told::ALL]);
 
+/// The part of [`NODE`] that a key belongs to, in words for help.
+pub fn heading(key: &str) -> Option<&'static str> {
+    let parts: [(&str, &[Setting]); 5] = [
+        ("Names and trust", names::ALL),
+        ("Where mesh, certificates and pods come from", seams::ALL),
+        ("Pods", pods::ALL),
+        ("Connections", carry::ALL),
+        ("Log, metrics and pages", told::ALL),
+    ];
+    parts.into_iter().find(|(_, part)| part.iter().any(|setting| setting.key == key)).map(|(heading, _)| heading)
+}
+
 /// One table of several, as a constant.
 const fn joined<const N: usize>(parts: &[&[Setting]]) -> [Setting; N] {
     let mut all = [TRUST_DOMAIN; N];

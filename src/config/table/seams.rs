@@ -9,8 +9,8 @@ pub(super) const ALL: &[Setting] = &[
         "manifests",
         Kind::OptionalPath,
         "",
-        "Directory of Kubernetes manifests",
-        "The mesh is what they say and pods are enrolled as they say; the directory is watched. Required unless xds-address or local-xds gives the mesh and zds-socket the pods",
+        "Directory of Kubernetes manifests, required unless others give mesh and pods",
+        "The mesh is what they say and pods are enrolled as they say; the directory is watched. Others are xds-address or local-xds for the mesh, with zds-socket for the pods",
     ),
     setting(
         "ca-dir",
