@@ -235,7 +235,8 @@ impl Reading<'_> {
     fn pages(&mut self, proxy_config: &ProxyConfig) -> Result<(), ZtunnelError> {
         let ipv6 = self.bool("IPV6_ENABLED", true)?;
         let every = if ipv6 { "[::]" } else { "0.0.0.0" };
-        self.from("ipv6", if ipv6 { "auto" } else { "false" }, "IPV6_ENABLED");
+        let said = self.all.value("IPV6_ENABLED").map_or(Origin::Mode(MODE), |_| origin("IPV6_ENABLED"));
+        self.put("ipv6", if ipv6 { "auto" } else { "false" }, said);
         let at = |told: &Told<u16>, port| told.clone().unwrap_or((port, Origin::Mode(MODE)));
         let (port, origin) = at(&proxy_config.admin_port, ports::ADMIN);
         self.put("admin-address", format!("127.0.0.1:{port}"), origin);
