@@ -141,7 +141,7 @@ fn no_connection_is_lost_while_the_next_process_takes_over() {
 #[test]
 fn what_a_process_before_it_drains_is_not_older_than_the_enrolment() {
     demo("olderdrain", async |bed| {
-        bed.start(&[]).await;
+        bed.start(&[("drain-deadline", "30s")]).await;
         let mut lives = [
             live(bed, "client", "server").await,
             live(bed, "client", "near").await,
@@ -153,7 +153,9 @@ fn what_a_process_before_it_drains_is_not_older_than_the_enrolment() {
         let mark = bed.mark("node-a");
         let ports = [("admin-address", 25000), ("metrics-address", 25020), ("ready-address", 25021)];
         let ports = ports.map(|(key, port)| (key, format!("127.0.0.1:{port}")));
-        let mut settings = vec![("reset-older-connections", "true"), ("takeover-socket", "")];
+        // Nobody listens there: nothing is handed over.
+        let nowhere = bed.path().join("nowhere.sock").display().to_string();
+        let mut settings = vec![("reset-older-connections", "true"), ("takeover-socket", nowhere.as_str())];
         settings.extend(ports.iter().map(|(key, at)| (*key, at.as_str())));
         bed.launch("node-a", &settings);
         for pod in ["demo/client", "demo/near"] {
