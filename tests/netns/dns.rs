@@ -63,17 +63,17 @@ spec:
 ";
 
 /// Messages, each with its sender.
-type Heard = Vec<(SocketAddr, Vec<u8>)>;
+pub(crate) type Heard = Vec<(SocketAddr, Vec<u8>)>;
 
 /// A name server at an address; it answers until it is dropped, and keeps what it heard and from whom.
-struct Server {
+pub(crate) struct Server {
     heard: Arc<Mutex<Heard>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    fn start(netns: &Netns, at: SocketAddr, last: u8) -> Self {
+    pub(crate) fn start(netns: &Netns, at: SocketAddr, last: u8) -> Self {
         let (heard, stop) = (Arc::<Mutex<Heard>>::default(), Arc::<AtomicBool>::default());
         let (udp, tcp) = netns.run(move || (UdpSocket::bind(at).unwrap(), socket::listen(at).unwrap())).unwrap();
         udp.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -108,7 +108,7 @@ impl Server {
         Self { heard, stop, threads: vec![datagrams, streams] }
     }
 
-    fn heard(&self) -> Heard {
+    pub(crate) fn heard(&self) -> Heard {
         std::mem::take(&mut *self.heard.lock().unwrap())
     }
 }
@@ -135,14 +135,19 @@ fn answer(query: &[u8], last: u8) -> Vec<u8> {
     bytes
 }
 
-fn question(name: &str, kind: RecordType) -> Vec<u8> {
+pub(crate) fn question(name: &str, kind: RecordType) -> Vec<u8> {
     let mut message = Message::query();
     message.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), kind));
     message.to_vec().unwrap()
 }
 
 /// A datagram's answer, or the error: the socket is connected, so it takes nothing that does not come from `server`.
-fn by_udp(netns: &Netns, server: SocketAddr, message: &[u8], patience: Duration) -> std::io::Result<Vec<u8>> {
+pub(crate) fn by_udp(
+    netns: &Netns,
+    server: SocketAddr,
+    message: &[u8],
+    patience: Duration,
+) -> std::io::Result<Vec<u8>> {
     let socket = netns.run(move || {
         let any: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         UdpSocket::bind((any, 0)).unwrap()
@@ -157,7 +162,7 @@ fn by_udp(netns: &Netns, server: SocketAddr, message: &[u8], patience: Duration)
     Ok(bytes)
 }
 
-async fn by_tcp(netns: &Netns, server: SocketAddr, message: &[u8]) -> Vec<u8> {
+pub(crate) async fn by_tcp(netns: &Netns, server: SocketAddr, message: &[u8]) -> Vec<u8> {
     let socket = plain_tcp::unconnected(netns, server).await.unwrap();
     let mut stream = tokio::time::timeout(PATIENCE, socket.connect(server)).await.unwrap().unwrap();
     stream.write_all(&[&(message.len() as u16).to_be_bytes()[..], message].concat()).await.unwrap();
@@ -168,7 +173,7 @@ async fn by_tcp(netns: &Netns, server: SocketAddr, message: &[u8]) -> Vec<u8> {
 }
 
 /// The addresses in an answer, sorted.
-fn addresses(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn addresses(bytes: &[u8]) -> Vec<String> {
     let message = Message::from_vec(bytes).unwrap();
     let mut found: Vec<_> = message.answers.iter().filter_map(|r| r.data.ip_addr()).map(|ip| ip.to_string()).collect();
     found.sort();

@@ -1,6 +1,7 @@
 //! Nodes in ztunnel's place: `culvert proxy ztunnel` with the environment of Istio's DaemonSet, each in a pod of its own,
 //! beside a node agent that is not ours and that lays istio-cni's rules.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ use crate::takeover::Flood;
 pub(crate) const SEATS: [&str; 2] = ["ztunnel-1", "ztunnel-2"];
 /// The pods of node-a that the agent names.
 pub(crate) const CARRIED: [&str; 2] = ["client", "near"];
-/// What istio-cni lays without DNS capture. `P` and `LO` stand for the address of probes and the loopback.
+/// What istio-cni lays, with DNS capture as its chart has it. `P` and `LO` stand for the address of probes and the loopback.
 const RULES: &str = include_str!("istio-cni.rules");
 /// What ztunnel's readiness can be waiting for.
 const TASKS: [&str; 4] = ["dns proxy", "proxy", "state manager", "workload proxy manager"];
@@ -139,6 +140,11 @@ async fn tell(line: SeqPacket, pods: &[(Vec<u8>, Netns)], answers: &Mutex<Vec<St
 impl Ztunnel {
     /// Starts one in the pod `seat`, with the environment of Istio's DaemonSet, under the bed's control plane.
     pub(crate) fn start(bed: &Bed, seat: &str) -> Self {
+        Self::start_by(&[], bed, seat, &[])
+    }
+
+    /// As [`Ztunnel::start`], by a shell or the like, with these variables in place of its own; an empty value leaves one out.
+    pub(crate) fn start_by(by: &[&str], bed: &Bed, seat: &str, more: &[(&str, &str)]) -> Self {
         let path = |name: &str| bed.path().join(name).display().to_string();
         let pod = bed.pod(seat).unwrap();
         let environment = [
@@ -157,12 +163,16 @@ impl Ztunnel {
             ("XDS_ADDRESS", SERVED.to_owned()),
             ("XDS_ROOT_CA", path("root-cert.pem")),
         ];
+        let mut environment = BTreeMap::from(environment.map(|(key, value)| (key.to_owned(), value)));
+        environment.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        environment.retain(|_, value| !value.is_empty());
+        let mut words = by.iter().copied().chain([BINARY, "proxy", "ztunnel"]).map(str::to_owned);
         let log = bed.path().join(format!("{seat}.daemon.log"));
         let process = Child::start(&Program {
             name: format!("the node proxy {seat}"),
-            path: BINARY.into(),
-            arguments: vec!["proxy".to_owned(), "ztunnel".to_owned()],
-            environment: environment.map(|(key, value)| (key.to_owned(), value)).into(),
+            path: words.next().unwrap().into(),
+            arguments: words.collect(),
+            environment: environment.into_iter().collect(),
             netns: pod.netns.clone(),
             output: Output::File(log.clone()),
             bond: Bond::Ours,
@@ -186,6 +196,15 @@ impl Ztunnel {
             _ => false,
         };
         within(STARTS, "the node proxy is ready", ready).await;
+    }
+
+    /// The namespace of the pod that it runs in.
+    pub(crate) fn seat(&self) -> &Netns {
+        &self.seat
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -16,6 +16,7 @@ mod beside;
 mod certificates;
 mod control;
 mod crash;
+mod daemonset;
 mod demand;
 mod dns;
 mod entries;
