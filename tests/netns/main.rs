@@ -18,6 +18,7 @@ mod control;
 mod crash;
 mod daemonset;
 mod demand;
+mod dials;
 mod dns;
 mod entries;
 mod exempt;
