@@ -44,6 +44,7 @@ mod shutdown;
 mod strict_report;
 mod takeover;
 mod unbelieving;
+mod vips;
 mod warm;
 mod waypoint;
 mod wire;

@@ -20,7 +20,7 @@ use crate::wire;
 const BOTH: [(Family, &str); 2] = [(Family::V4, "10.96.0.10"), (Family::V6, "fd96::10")];
 
 /// `client` and `near` on node-a, `far` on node-b: the last two are endpoints of `web`. `legacy` is outside of the mesh.
-fn topology() -> Topology {
+pub(crate) fn topology() -> Topology {
     let pod = |namespace: &str, name: &str, node: &str, app: &str| {
         let mut pod = PodSpec::new(namespace, name, node);
         pod.labels.insert("app".into(), app.into());
@@ -39,7 +39,7 @@ fn topology() -> Topology {
     }
 }
 
-fn service(namespace: &str, name: &str, addresses: &[&str], app: &str, ports: &[(u16, &str)]) -> String {
+pub(crate) fn service(namespace: &str, name: &str, addresses: &[&str], app: &str, ports: &[(u16, &str)]) -> String {
     let quoted: Vec<_> = addresses.iter().map(|ip| format!("\"{ip}\"")).collect();
     let ports: String = ports
         .iter()
@@ -53,7 +53,7 @@ fn service(namespace: &str, name: &str, addresses: &[&str], app: &str, ports: &[
     )
 }
 
-fn to(ip: &str, port: u16) -> SocketAddr {
+pub(crate) fn to(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
 }
 
