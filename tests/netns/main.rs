@@ -13,6 +13,7 @@
 
 mod bed;
 mod beside;
+mod ca_away;
 mod certificates;
 mod control;
 mod crash;

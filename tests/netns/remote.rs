@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub(crate) struct Control {
     log: PathBuf,
     /// From where it is looked at: the way of the nodes.
     seat: Netns,
+    host: IpAddr,
 }
 
 /// Who issues a node's certificates.
@@ -95,7 +96,25 @@ impl Control {
             output: Output::File(log.clone()),
             bond: Bond::Ours,
         };
-        Self { program, process: None, log, seat: bed.lab().node("node-a").unwrap().netns.clone() }
+        let seat = bed.lab().node("node-a").unwrap().netns.clone();
+        Self { program, process: None, log, seat, host: HOST.parse().unwrap() }
+    }
+
+    /// Another one with the same files, in a pod that no node looks after.
+    pub(crate) fn in_pod(&self, bed: &Bed, pod: &str) -> Self {
+        let host = bed.at(pod, Family::V4, 0).ip();
+        let log = bed.path().join(format!("control-{pod}.log"));
+        let named = |argument: &String| match argument.starts_with("--server-names=") {
+            true => format!("--server-names={host}"),
+            false => argument.clone(),
+        };
+        let program = Program {
+            arguments: self.program.arguments.iter().map(named).collect(),
+            netns: bed.netns(pod).clone(),
+            output: Output::File(log.clone()),
+            ..self.program.clone()
+        };
+        Self { program, process: None, log, seat: self.seat.clone(), host }
     }
 
     /// Starts it and waits until it serves.
@@ -119,7 +138,7 @@ impl Control {
     }
 
     pub(crate) async fn page(&self, port: u16, path: &str) -> Option<(u16, String)> {
-        page::page(&self.seat, SocketAddr::new(HOST.parse().unwrap(), port), path, PATIENCE).await.ok()
+        page::page(&self.seat, SocketAddr::new(self.host, port), path, PATIENCE).await.ok()
     }
 
     /// The sum of a metric's series.
@@ -172,6 +191,7 @@ pub(crate) fn launch(bed: &mut Bed, node: &str, issuer: Issuer, more: &[(&str, &
         Issuer::Control => settings.extend([("ca-address", SERVED), ("ca-roots", &root), ("ca-dir", &no_key)]),
         Issuer::Node => settings.push(("ca-dir", &shared)),
     }
+    settings.retain(|(key, _)| more.iter().all(|(given, _)| given != key));
     settings.extend(more);
     bed.launch(node, &settings);
 }
