@@ -56,6 +56,28 @@ fn renewals_under_load_are_not_noticed() {
     });
 }
 
+/// A handshake of the same two pods is a short one, and not with other certificates than the last.
+#[test]
+fn sessions_are_resumed_until_the_certificates_change() {
+    demo("resume", async |bed| {
+        bed.start(&[("leaf-ttl", "8s"), ("pool-idle", "1s")]).await;
+        let made = async |kind| {
+            bed.metric("node-a", "culvert_tls_handshakes_total", &[("reporter", "source"), ("kind", kind)]).await
+        };
+        let renewed = async |node| bed.metric(node, "culvert_certificate_renewals_total", &[("result", "ok")]).await;
+        let (first, idle) = (renewed("node-a").await, Duration::from_millis(1800));
+        bed.get("client", "server").await.unwrap();
+        tokio::time::sleep(idle).await;
+        bed.get("client", "server").await.unwrap();
+        assert_eq!((made("full").await, made("resumed").await), (1.0, 1.0));
+        // Two pods on that node, and each has another certificate.
+        until("certificates change", async || renewed("node-a").await >= first + 2.0).await;
+        tokio::time::sleep(idle).await;
+        bed.get("client", "server").await.unwrap();
+        assert_eq!(made("full").await, 2.0, "the client is somebody else's key now");
+    });
+}
+
 /// New streams leave a tunnel whose certificates have expired; a stream that is open goes on in it.
 #[test]
 fn a_tunnel_in_use_is_left_when_its_certificates_expire() {

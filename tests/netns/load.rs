@@ -92,6 +92,26 @@ fn a_pod_that_floods_is_refused_and_its_neighbour_is_served() {
     });
 }
 
+/// Budgets that make others wait, and those that refuse at last: each is told by its name.
+#[test]
+fn a_budget_that_bites_says_so() {
+    demo("bites", async |bed| {
+        bed.start(&[("max-handshakes-per-pod", "1"), ("window-budget", "1MiB"), ("log-access", "false")]).await;
+        let held = stuffed(bed, 8).await;
+        // Bytes of the app that nobody takes wait in it, and no more are taken from it than the budget has room for.
+        let held_back = async |(node, pod)| bed.metric(node, "culvert_pod_held_back_total", &[("pod", pod)]).await;
+        let either = async || held_back(("node-a", "client")).await + held_back(("node-b", "server")).await >= 1.0;
+        until("bytes are held back, and that is counted", either).await;
+        drop(held);
+        // One is served at once, two wait for their turn, and for the rest it would be too long.
+        let mut strangers = Vec::new();
+        for _ in 0..6 {
+            strangers.extend(wire::connect(bed.netns("outsider"), bed.at("intruder", Family::V4, ports::HBONE)).await);
+        }
+        refused(bed, "node-b", "destination", "handshake_rate").await;
+    });
+}
+
 #[test]
 fn what_a_burst_took_goes_back() {
     demo("burst", async |bed| {
