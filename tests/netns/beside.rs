@@ -25,9 +25,9 @@ const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 const OTHER: &[u8] = b"HTTP/1.1 200 OK\r\nserver: another-proxy\r\ncontent-length: 0\r\n\r\n";
 /// Into the pod and out of it, both in plaintext.
 const WAYS: [(&str, &str); 2] = [("outsider", "near"), ("near", "outsider")];
-/// Connections in each direction that are under way when the process is told to end; half of them are ours. An app takes
-/// some hundred at a time.
-const QUEUED: usize = 100;
+/// Connections in each direction that are under way when the process is told to end; half of them are ours, which is more
+/// than the 128 that listen(2) is usually asked for.
+const QUEUED: usize = 400;
 
 /// Who has served a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,9 +9,12 @@ use culvert::ca::Authority;
 use culvert::model::ports;
 use culvert::model::spiffe::Identity;
 use culvert::role::demo::app::{self, HTTP_PORT};
-use culvert::tls::{Connector, Credentials, TlsStream};
+use culvert::tls::{Connector, Credentials, Issued, PrivateKey, TlsStream};
 use h2::client::SendRequest;
-use http::{Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
+use rcgen::{
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -101,6 +104,29 @@ fn bytes_that_are_no_tls_are_cut_off() {
     });
 }
 
+/// A certificate of the mesh's CA with two identities.
+fn of_two(bed: &Bed, authority: &Authority, accounts: [&str; 2]) -> Issued {
+    let read = |name: &str| std::fs::read_to_string(bed.path().join("ca").join(name)).unwrap();
+    let signer = KeyPair::from_pem(&read("ca-key.pem")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&read("ca-cert.pem"), signer).unwrap();
+    // In everything else as the CA makes them.
+    let (now, life) = (std::time::SystemTime::now(), Duration::from_secs(3600));
+    let usual = authority.issue(&account("client"), life, now).unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    (params.not_before, params.not_after) = (usual.not_before.into(), usual.not_after.into());
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    params.subject_alt_names =
+        accounts.map(|name| SanType::URI(account(name).to_string().try_into().unwrap())).to_vec();
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap();
+    let chain = std::iter::once(leaf.der().to_vec()).chain(usual.chain.into_iter().skip(1)).collect();
+    Issued { chain, key: PrivateKey::from_pkcs8(key.serialize_der()), ..usual }
+}
+
 #[test]
 fn a_client_that_cannot_prove_itself_gets_no_tunnel() {
     demo("noproof", async |bed| {
@@ -115,6 +141,8 @@ fn a_client_that_cannot_prove_itself_gets_no_tunnel() {
             ("another root's", issue(&elsewhere, account("client")), false),
             ("another trust domain's", issue(&here, Identity::new("other.example", "demo", "client")), false),
             ("an expired one", Some(here.issue(&account("client"), life, spent).unwrap()), false),
+            ("one of two accounts", Some(of_two(bed, &here, ["near", "client"])), false),
+            ("one of two accounts, ours first", Some(of_two(bed, &here, ["client", "near"])), false),
             ("a good one", issue(&here, account("client")), true),
         ]
         .into_iter()
@@ -182,6 +210,13 @@ fn requests_that_are_not_ours_are_answered_and_not_carried() {
         }
         let get = Request::builder().uri(format!("https://{}/", at("server", HTTP_PORT))).body(()).unwrap();
         assert_eq!(answer(&attacker, bed, get).await.unwrap(), StatusCode::BAD_REQUEST, "GET");
+        // What no header should be: it is not read, and the request is carried.
+        let mut odd = request(Method::CONNECT, &at("server", HTTP_PORT));
+        let traceparent = format!("00-{}-{}", "a".repeat(32), "b".repeat(19));
+        assert_eq!(traceparent.len(), 55, "as long as a good one, with a field less");
+        odd.headers_mut().insert("traceparent", traceparent.parse().unwrap());
+        odd.headers_mut().insert("baggage", HeaderValue::from_bytes(b"k8s.deployment.name=\x80,k8s.\xff=%zz").unwrap());
+        assert_eq!(answer(&attacker, bed, odd).await.unwrap(), StatusCode::OK, "headers that are none");
         for reason in ["not_this_pod", "loop", "app_refused"] {
             let labels = [("reason", reason), ("reporter", "destination")];
             assert!(bed.metric("node-b", "culvert_refusals_total", &labels).await >= 1.0, "{reason} is counted");
@@ -284,10 +319,27 @@ fn a_thousand_streams_and_rapid_resets_are_bounded() {
     });
 }
 
+/// In plaintext to an address that the pod has and the mesh does not know of, by a route of the node's.
+async fn an_address_of_nobody_leads_nowhere(bed: &Bed) {
+    let own = bed.at("server", Family::V4, 0).ip();
+    sh(bed.netns("server"), "ip address add 10.99.7.7/32 dev eth0");
+    sh(&bed.lab().node("node-b").unwrap().netns, &format!("ip route add 10.99.7.7/32 via {own}"));
+    let mark = bed.mark("node-b");
+    let to = SocketAddr::from(([10, 99, 7, 7], HTTP_PORT));
+    let refused = app::get(bed.netns("outsider"), to, "-", PATIENCE).await.expect_err("it is nobody's");
+    assert!(refused.after < PATIENCE, "{refused}");
+    let line = bed.line_after("node-b", mark, PATIENCE, |line| line["dst.addr"] == to.to_string()).await;
+    let line = line.expect("the refusal is told");
+    assert_eq!((&line["road"], &line["reason"]), (&"refused".into(), &"not_this_pod".into()), "{line}");
+    let reply = bed.get("outsider", "server").await.expect("the pod's own address is served");
+    assert_eq!(reply.answer.pod, "server");
+}
+
 #[test]
 fn the_proxys_own_ports_lead_nowhere() {
     demo("own", async |bed| {
         bed.start(&[]).await;
+        an_address_of_nobody_leads_nowhere(bed).await;
         for port in [ports::OUTBOUND, ports::INBOUND_PLAINTEXT] {
             for family in [Family::V4, Family::V6] {
                 let to = bed.at("server", family, port);

@@ -42,11 +42,20 @@ fn mesh(bed: &Bed) -> Value {
         let ips = [Family::V4, Family::V6].map(|family| bed.at(name, family, 0));
         workload("demo", name, name, &bed.node_of(name), ips)
     };
+    // A name that no header may hold, and a service at a pod's own address whose endpoint is another pod.
+    let (mut client, mut near) = (pod("client"), pod("near"));
+    client["canonicalName"] = json!("a,b=\u{fc}\u{7f}");
+    near["services"] = json!({ "demo/trap.demo.svc.cluster.local": { "8080": 8080 } });
+    let trap = json!({
+        "name": "trap", "namespace": "demo", "hostname": "trap.demo.svc.cluster.local", "ports": { "8080": 8080 },
+        "vips": [format!("/{}", bed.at("server", Family::V4, 0).ip())],
+    });
     let ips = [Family::V4, Family::V6].map(|family| node_at(bed, "node-b", family, 0));
     let mut own = workload("istio-system", "ztunnel-b", "ztunnel", "node-b", ips);
     own["authorizationPolicies"] = json!(["istio-system/not-near"]);
     json!({
-        "workloads": [pod("client"), pod("near"), pod("server"), pod("intruder"), own],
+        "workloads": [client, near, pod("server"), pod("intruder"), own],
+        "services": [trap],
         "policies": [{
             "name": "not-near", "namespace": "istio-system", "scope": "WorkloadSelector", "action": "Deny",
             "rules": [[[{"principals": [{"Exact": "cluster.local/ns/demo/sa/near"}]}]]],
@@ -59,7 +68,8 @@ fn launch(bed: &mut Bed, node: &str, own: &[(&str, &str)]) {
     let path = |name: &str| bed.path().join(name).display().to_string();
     let file = PathBuf::from(path("mesh.yaml"));
     if !file.exists() {
-        std::fs::write(&file, mesh(bed).to_string()).unwrap();
+        // JSON has this one as it is, and YAML only by its number.
+        std::fs::write(&file, mesh(bed).to_string().replace('\u{7f}', "\\u007f")).unwrap();
     }
     let variables = [
         ("CA_ADDRESS", String::new()),
@@ -168,6 +178,13 @@ fn peers_scrape_the_node_by_mutual_tls_and_under_policy() {
         let wanted = |line: &Value| line["direction"] == "inbound" && line["src.workload"] == "near";
         let line = bed.line_after("node-b", marks[1], PATIENCE, wanted).await.expect("a line of the refusal");
         assert_eq!((&line["reason"], &line["policy"]), (&json!("policy"), &json!("istio-system/not-near")), "{line}");
+
+        // A pod's own address is the pod's, whatever service has it too.
+        let marks = bed.marks();
+        let reply = bed.get("client", "server").await.unwrap();
+        assert_eq!(reply.answer.pod, "server");
+        let line = bed.access(marks, "outbound", "client", "server").await;
+        assert_eq!((&line["road"], &line["dst.service"]), (&json!("hbone"), &Value::Null), "{line}");
 
         // Nothing but its own addresses, and neither its loopback nor its listener.
         let at = |node: &str, port: u16| node_at(bed, node, Family::V4, port).to_string();

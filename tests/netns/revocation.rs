@@ -84,10 +84,15 @@ fn file(bed: &Bed, node: &str) -> PathBuf {
 
 /// Writes a list of the lab's CA for one node, as a careful writer does it.
 fn revoke(bed: &Bed, node: &str, serials: &[&[u8]]) {
+    let now = SystemTime::now();
+    revoke_until(bed, node, serials, now, now + Duration::from_secs(3600));
+}
+
+/// As [`revoke`], made at `now`, and the next list is promised for `next`.
+fn revoke_until(bed: &Bed, node: &str, serials: &[&[u8]], now: SystemTime, next: SystemTime) {
     let read = |name: &str| std::fs::read_to_string(bed.path().join("ca").join(name)).unwrap();
     let key = KeyPair::from_pem(&read("ca-key.pem")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("ca-cert.pem"), key).unwrap();
-    let now = SystemTime::now();
     let revoked = |serial: &&[u8]| RevokedCertParams {
         serial_number: SerialNumber::from_slice(serial),
         revocation_time: now.into(),
@@ -96,7 +101,7 @@ fn revoke(bed: &Bed, node: &str, serials: &[&[u8]]) {
     };
     let list = CertificateRevocationListParams {
         this_update: now.into(),
-        next_update: (now + Duration::from_secs(3600)).into(),
+        next_update: next.into(),
         crl_number: SerialNumber::from(1),
         issuing_distribution_point: None,
         revoked_certs: serials.iter().map(revoked).collect(),
@@ -189,6 +194,15 @@ fn a_list_that_is_broken_at_start_lets_nobody_in_until_it_is_mended() {
         let mark = bed.marks()[1];
         put(bed, "node-b", "");
         bed.says("node-b", mark, "stay in force").await;
+        gets(bed, true).await;
+        // A list that should have been followed by another is in force as well: nobody is let in by stopping the writer.
+        let (client, hour) = (serial(bed, "client").await, Duration::from_secs(3600));
+        let past = SystemTime::now() - hour;
+        revoke_until(bed, "node-b", &[&client], past - hour, past);
+        gets(bed, false).await;
+        let overdue = async || bed.metric("node-b", "culvert_crl_lists", &[("state", "overdue")]).await == 1.0;
+        until("it is seen to be overdue", overdue).await;
+        revoke(bed, "node-b", &[]);
         gets(bed, true).await;
     });
 }

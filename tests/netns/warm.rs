@@ -42,6 +42,7 @@ fn a_killed_node_serves_from_its_disk_and_hears_later_what_was_removed() {
             bed.kill_node(node).unwrap();
         }
         bed.remove("deny.yaml");
+        let service = std::fs::read_to_string(bed.manifests().directory().join("service.yaml")).unwrap();
         bed.remove("service.yaml");
         bed.remove("pod-demo-intruder.yaml");
         for node in NODES {
@@ -78,6 +79,9 @@ fn a_killed_node_serves_from_its_disk_and_hears_later_what_was_removed() {
         let bought = async || app::get(bed.netns("client"), shop, "shop", patience).await.is_ok();
         until("the service is gone", async || !bought().await).await;
         takes(bed, &HBONE, Family::V6).await;
+        // It comes back, and no endpoint of it has changed meanwhile.
+        bed.put("service.yaml", &service);
+        until("the service is there again", bought).await;
         for node in NODES {
             let told = currency(bed, node).await;
             assert_eq!((&told["restored"], &told["connected"]), (&false.into(), &true.into()), "{node}: {told}");
