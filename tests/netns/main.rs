@@ -13,6 +13,7 @@
 
 mod bed;
 mod beside;
+mod by_hand;
 mod ca_away;
 mod certificates;
 mod control;
