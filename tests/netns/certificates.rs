@@ -60,7 +60,7 @@ fn renewals_under_load_are_not_noticed() {
 #[test]
 fn sessions_are_resumed_until_the_certificates_change() {
     demo("resume", async |bed| {
-        bed.start(&[("leaf-ttl", "8s"), ("pool-idle", "1s")]).await;
+        bed.start(&[("leaf-ttl", "12s"), ("pool-idle", "1s")]).await;
         let made = async |kind| {
             bed.metric("node-a", "culvert_tls_handshakes_total", &[("reporter", "source"), ("kind", kind)]).await
         };

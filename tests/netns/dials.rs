@@ -1,4 +1,4 @@
-//! Tunnels to a peer that does not answer, and to one that is another program and takes few streams.
+//! Tunnels to a peer that does not answer, to one that never says a word, and to one that takes few streams.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use culvert::sys::plain_tcp;
 use culvert::tls::Acceptor;
 use http::Response;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,6 +20,8 @@ use crate::roads::{HBONE, takes};
 use crate::wire;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a server of HTTP/2 has to say the first of it.
+const SETTINGS: Duration = Duration::from_secs(5);
 /// Callers of one address at once.
 const CALLERS: usize = 8;
 /// Streams that the small peer takes on a connection.
@@ -55,12 +58,40 @@ async fn a_dial_that_hangs_is_shared(bed: &Bed) {
     bed.get("client", "server").await.expect("what hung is forgotten at once");
 }
 
+/// A peer that makes the handshake and never says a word of HTTP/2. All callers are told once it had its five seconds.
+async fn a_peer_that_says_nothing_is_left(bed: &Bed) {
+    let listener = in_its_place(bed).await;
+    let acceptor = Acceptor::new(&credentials(&authority(bed), &account("server")));
+    let taken = Mutex::new(Vec::new());
+    let silent = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            taken.lock().unwrap().push(stream);
+        }
+    };
+    let (started, marks) = (Instant::now(), bed.marks());
+    let refused = tokio::select! {
+        () = silent => unreachable!("it accepts without end"),
+        refused = refused_at_once(bed) => refused,
+    };
+    let took = started.elapsed();
+    assert_eq!(refused, CALLERS, "nobody is served");
+    assert!(took >= SETTINGS && took < SETTINGS + PATIENCE, "{took:?}");
+    let dials = taken.lock().unwrap().len();
+    assert!(dials < CALLERS / 2, "{dials} connections for {CALLERS} callers");
+    // The one whose CONNECT was sent on it is told of that, the others of the connection.
+    let why = |line: &Value| ["http2", "status"].map(Value::from).contains(&line["reason"]);
+    let told = || bed.access_lines(marks).iter().filter(|line| why(line)).count();
+    until("each is told why", async || told() == CALLERS).await;
+}
+
 /// How many of [`CALLERS`] requests at once were refused.
 async fn refused_at_once(bed: &Bed) -> usize {
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         let (from, to) = (bed.netns("client").clone(), bed.at("server", Family::V4, HTTP_PORT));
-        callers.spawn(async move { culvert::role::demo::app::get(&from, to, "-", PATIENCE).await.is_err() });
+        callers.spawn(async move { culvert::role::demo::app::get(&from, to, "-", SETTINGS + PATIENCE).await.is_err() });
     }
     callers.join_all().await.into_iter().filter(|refused| *refused).count()
 }
@@ -110,7 +141,11 @@ async fn a_peers_limit_is_kept(bed: &Bed) {
             now.sort_unstable();
             now
         };
-        until(&format!("{what}, {:?}", now()), async || now() == expected).await;
+        let begun = Instant::now();
+        while now() != expected {
+            assert!(begun.elapsed() < PATIENCE, "{what}: {:?}", now());
+            sleep(Duration::from_millis(20)).await;
+        }
     };
     let mut held = Vec::new();
     for _ in 0..5 {
@@ -119,7 +154,9 @@ async fn a_peers_limit_is_kept(bed: &Bed) {
     are("five streams are on three connections", &[1, 2, 2]).await;
     // One of a full connection, which has a place then; the next two fill what there is.
     drop(held.remove(0));
-    until("its stream ends", async || streams.lock().unwrap().iter().sum::<u32>() == 4).await;
+    // The node's word counts: its peer knows of the end before its place is free.
+    let live = async || bed.metric("node-a", "istio_tcp_sockets_open", &[("reporter", "source")]).await;
+    until("its stream ends", async || live().await == 4.0).await;
     held.extend([open().await, open().await]);
     are("six streams are on three connections", &[2, 2, 2]).await;
     held.push(open().await);
@@ -127,13 +164,14 @@ async fn a_peers_limit_is_kept(bed: &Bed) {
 }
 
 #[test]
-fn a_peer_that_hangs_and_one_with_few_streams_are_dialled_as_little_as_can_be() {
+fn peers_that_hang_and_one_with_few_streams_are_dialled_as_little_as_can_be() {
     demo("dials", async |bed| {
         let settings = [("connect-timeout", "2s"), ("drain-deadline", "1s")];
         bed.start(&settings).await;
         a_dial_that_hangs_is_shared(bed).await;
         takes(bed, &HBONE, Family::V4).await;
         bed.kill_node("node-b").unwrap();
+        a_peer_that_says_nothing_is_left(bed).await;
         a_peers_limit_is_kept(bed).await;
         bed.launch("node-b", &settings);
         bed.ready("node-b", PATIENCE * 2).await.unwrap();
