@@ -80,6 +80,8 @@ pub struct NodeSettings {
     pub verify_interval: Duration,
     pub policy_wait: Duration,
     pub connect_timeout: Duration,
+    /// Zero is for ever.
+    pub half_open_timeout: Duration,
     /// Bytes a pod; at least one stream's first window.
     pub window_budget: u64,
     pub pool_idle: Duration,
@@ -188,6 +190,7 @@ impl NodeSettings {
             verify_interval: duration("verify-interval")?,
             policy_wait: duration("policy-wait")?,
             connect_timeout: duration("connect-timeout")?,
+            half_open_timeout: duration("half-open-timeout")?,
             window_budget: all.read("window-budget", value::bytes)?,
             pool_idle: duration("pool-idle")?,
             pool_streams: all.read("pool-streams", value::positive)?,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::relay::Broken;
+use super::relay::{Broken, Early};
 use crate::authz::Denial;
 use crate::mesh::demand::{Silence, Unanswered};
 use crate::model::ports;
@@ -43,7 +43,7 @@ pub enum Failure {
     AppTimeout { to: SocketAddr, limit: Duration },
     /// A socket broke while bytes were carried.
     #[error(transparent)]
-    Broken(#[from] Broken),
+    Broken(Broken),
     /// A certificate of the peer was revoked while its tunnel was open.
     #[error("the peer's certificate was revoked, so its tunnel was closed")]
     PeerRevoked,
@@ -58,6 +58,9 @@ pub enum Failure {
     /// The process drains and its deadline has passed, or the pod is being withdrawn.
     #[error("the proxy is leaving")]
     Drained,
+    /// One end has said all that it had to say, and the other has said nothing for long.
+    #[error("one direction had ended, and the other was silent for {} s (setting half-open-timeout)", limit.as_secs())]
+    HalfOpen { limit: Duration },
     /// More handshakes are asked of the pod, or by it, than it may have.
     #[error("more than {per_second} TLS handshakes a second with this pod (setting max-handshakes-per-pod)")]
     HandshakeRate { per_second: u32 },
@@ -171,6 +174,7 @@ impl Failure {
             },
             Self::Abandoned
             | Self::Broken(_)
+            | Self::HalfOpen { .. }
             | Self::HandshakeRate { .. }
             | Self::Handshakes { .. }
             | Self::HopConnect { .. }
@@ -195,6 +199,7 @@ impl Failure {
             Self::Denied(_) => "policy",
             Self::Descriptors { .. } => "descriptors",
             Self::Drained => "drained",
+            Self::HalfOpen { .. } => "half_open",
             Self::HandshakeRate { .. } => "handshake_rate",
             Self::Handshakes { .. } => "handshakes",
             Self::HopConnect { .. } => "connect",
@@ -274,6 +279,15 @@ impl Failure {
         match self {
             Self::Denied(denial) | Self::Revoked(denial) => denial.policy().map(|policy| policy.to_string()),
             _ => None,
+        }
+    }
+}
+
+impl From<Early> for Failure {
+    fn from(early: Early) -> Self {
+        match early {
+            Early::Broken(broken) => Self::Broken(broken),
+            Early::HalfOpen { limit } => Self::HalfOpen { limit },
         }
     }
 }

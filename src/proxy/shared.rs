@@ -33,6 +33,8 @@ pub struct Config {
     pub policy_wait: Duration,
     /// A whole dial, the name of the namespace included.
     pub connect_timeout: Duration,
+    /// How long a connection one of whose directions has ended may be silent in the other; none is for ever.
+    pub half_open: Option<Duration>,
     /// Packet mark of the daemon's own sockets.
     pub mark: u32,
     /// Connections and tunnels of one pod together.

@@ -41,6 +41,13 @@ pub(super) const ALL: &[Setting] = &[
         "Two retransmissions of the first packet pass within 7 s",
     ),
     setting(
+        "half-open-timeout",
+        Kind::Duration,
+        "1h",
+        "How long a connection one of whose directions has ended may be silent in the other",
+        "Every byte begins it anew. A peer that ends nothing would hold a place of max-connections-per-pod for ever; who waits longer for an answer has keepalives of its own. 0s never ends one; a connection that is open in both directions is never ended for its silence",
+    ),
+    setting(
         "window-budget",
         Kind::Bytes,
         "64MiB",

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -166,7 +166,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         }
         Ok((server, here)) => {
             let header = here.proxy.map(|to| proxy_header::header(peers.client, to, &peers.identity));
-            relay(incoming, server, header, own.as_deref(), open).await;
+            relay(incoming, server, header, own.as_deref(), open, pod.shared.config.half_open).await;
         }
     }
 }
@@ -242,7 +242,14 @@ async fn dial(
     Ok((pod.dial_app(permit, here.dial, source).await?, here))
 }
 
-async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>>, own: Option<&Held>, open: Open) {
+async fn relay(
+    incoming: Incoming,
+    mut server: TcpStream,
+    header: Option<Vec<u8>>,
+    own: Option<&Held>,
+    open: Open,
+    half_open: Option<Duration>,
+) {
     let connection = Arc::clone(open.connection());
     let Ok(stream) = incoming.accept(own.map(baggage::of).as_ref()) else {
         return open.close(Err(&Failure::Abandoned), true);
@@ -253,7 +260,7 @@ async fn relay(incoming: Incoming, mut server: TcpStream, header: Option<Vec<u8>
         // Dropped, the stream is reset.
         return open.close(Err(&Failure::Broken(Broken { side: Side::Server, source })), false);
     }
-    let relay = pin!(join(&server, Side::Server, stream, Resets::Tell, &connection.meter));
+    let relay = pin!(join(&server, Side::Server, stream, Resets::Tell, &connection.meter, half_open));
     let result = unless_ended(&connection, relay).await;
     if let Err(Ended::Cut(_)) = &result {
         socket::reset_on_close(&server);

@@ -63,7 +63,7 @@ pub(in crate::proxy) async fn handle(pod: Arc<PodProxy>, stream: TcpStream, clie
     let (result, refused) = match dialled {
         Err(why) => (Err(why), true),
         Ok(server) => {
-            let relay = pin!(join(&stream, &server, &shared.pipes, &connection.meter));
+            let relay = pin!(join(&stream, &server, &shared.pipes, &connection.meter, shared.config.half_open));
             let result = unless_ended(&connection, relay).await;
             if result.is_err() {
                 socket::reset_on_close(&server);

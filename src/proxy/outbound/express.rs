@@ -120,7 +120,7 @@ pub(super) async fn carry(captured: Captured, near: Near, attempted: &Attempted)
 
     // One end for both of them.
     let connection = Arc::clone(open[0].connection());
-    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
+    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter, shared.config.half_open));
     let result = unless_ended(&connection, relay).await;
     if result.is_err() {
         reset_on_close(&server);

@@ -36,7 +36,7 @@ pub(super) async fn carry(captured: Captured, server: TcpStream, attempted: &Att
     let shared = Arc::clone(&captured.pod.shared);
     let open = shared.report.open_one(captured.accepted, captured.facts(attempted), &captured.pod.opened);
     let connection = Arc::clone(open.connection());
-    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter));
+    let relay = pin!(join(&captured.stream, &server, &shared.pipes, &connection.meter, shared.config.half_open));
     let result = unless_ended(&connection, relay).await;
     if result.is_err() {
         reset_on_close(&captured.stream);

@@ -294,7 +294,7 @@ pub(super) async fn carry(captured: Captured, tunnel: TunnelStream, proven: Prov
     let resets = if is_waypoint { Resets::Close } else { Resets::Tell };
     let open = shared.report.open_one(captured.accepted, facts, &captured.pod.opened);
     let connection = Arc::clone(open.connection());
-    let relay = pin!(join(&captured.stream, Side::Client, tunnel, resets, &connection.meter));
+    let relay = pin!(join(&captured.stream, Side::Client, tunnel, resets, &connection.meter, shared.config.half_open));
     let result = unless_ended(&connection, relay).await;
     if let Err(Ended::Cut(_)) = &result {
         reset_on_close(&captured.stream);

@@ -43,6 +43,7 @@ pub(in crate::proxy) fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
             same_node_lane: true,
             policy_wait: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(10),
+            half_open: None,
             mark: 0,
             connections_per_pod: 64,
             handshakes_per_second: 500,

@@ -9,12 +9,14 @@ use std::io::{self, Read as _};
 use std::net::Shutdown;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::{Broken, Meter, Side};
+use super::silence::Silence;
+use super::{Broken, Early, Meter, Side};
 use crate::sys::socket::reset_on_close;
 use crate::sys::splice::{Pipe, PipePool};
 
@@ -39,8 +41,14 @@ impl Drop for Unfinished<'_> {
 ///
 /// The end of one direction becomes a shutdown of writing on the other socket after the last byte
 /// was handed over, and the other direction lives on. A failure on either socket resets both: the
-/// caller must drop them then.
-pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, meter: &Meter) -> Result<(), Broken> {
+/// caller must drop them then. So does `half_open`, where one is set, without a byte of the direction that is left.
+pub async fn join(
+    client: &TcpStream,
+    server: &TcpStream,
+    pipes: &PipePool,
+    meter: &Meter,
+    half_open: Option<Duration>,
+) -> Result<(), Early> {
     let mut unfinished = Unfinished(Some([client, server]));
     // Pinned here and polled by hand: combinators would each keep a copy of the futures, and these
     // live as long as their connection.
@@ -50,6 +58,7 @@ pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, mete
     let mut client_reset = pin!(reset(client, Side::Client));
     let mut server_reset = pin!(reset(server, Side::Server));
     let (mut up_ended, mut down_ended) = (false, false);
+    let mut silence = None;
     let result = poll_fn(|cx| {
         if !up_ended && let Poll::Ready(result) = up.as_mut().poll(cx) {
             result.map_err(|e| e.into_broken(Side::Client, Side::Server))?;
@@ -62,10 +71,16 @@ pub async fn join(client: &TcpStream, server: &TcpStream, pipes: &PipePool, mete
         if up_ended && down_ended {
             return Poll::Ready(Ok(()));
         }
-        if let Poll::Ready(broken) = client_reset.as_mut().poll(cx) {
-            return Poll::Ready(Err(broken));
+        if let (true, Some(limit)) = (up_ended || down_ended, half_open) {
+            let silence = silence.get_or_insert_with(|| Silence::new(limit, meter));
+            if silence.poll(meter, cx).is_ready() {
+                return Poll::Ready(Err(Early::HalfOpen { limit }));
+            }
         }
-        server_reset.as_mut().poll(cx).map(Err)
+        if let Poll::Ready(broken) = client_reset.as_mut().poll(cx) {
+            return Poll::Ready(Err(broken.into()));
+        }
+        server_reset.as_mut().poll(cx).map(|broken| Err(broken.into()))
     })
     .await;
     if result.is_ok() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::proxy::connections::Connection;
 use crate::proxy::outcome::Failure;
@@ -28,6 +29,16 @@ pub enum Side {
 }
 
 /// A relay that ended before both directions did.
+#[derive(Debug, thiserror::Error)]
+pub enum Early {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// One direction has ended and nothing came the other way.
+    #[error("one direction had ended, and the other was silent for {} s", limit.as_secs())]
+    HalfOpen { limit: Duration },
+}
+
+/// A socket that broke, or a tunnel behind which one did.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection broke on the {side} side")]
 pub struct Broken {
@@ -55,6 +66,12 @@ impl Meter {
         runtime::beat();
         self.down.fetch_add(bytes as u64, Ordering::Relaxed);
         self.reporters.iter().for_each(|(_, down)| down.add(bytes as u64));
+    }
+
+    /// Bytes of both directions together: what changes when anything moves.
+    pub(super) fn moved(&self) -> u64 {
+        let (up, down) = self.read();
+        up.wrapping_add(down)
     }
 
     /// Both counts so far: up, down.

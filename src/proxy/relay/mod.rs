@@ -4,6 +4,7 @@
 
 pub mod joined;
 mod meter;
+mod silence;
 pub mod tunnelled;
 
-pub use meter::{Broken, Ended, Meter, Side, unless_ended};
+pub use meter::{Broken, Early, Ended, Meter, Side, unless_ended};

@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::joined::reset;
-use super::{Broken, Meter, Side};
+use super::silence::Silence;
+use super::{Broken, Early, Meter, Side};
 use crate::hbone::tunnel::{End, RecvHalf, ResetKind, SendHalf, TunnelStream};
 use crate::sys::socket::reset_on_close;
 
@@ -46,6 +47,8 @@ pub enum Resets {
 enum Stop {
     Socket(io::Error),
     Tunnel(ResetKind),
+    /// One direction had ended, and the other was silent for this long.
+    HalfOpen(Duration),
 }
 
 /// Resets both sides when the relay is given up before its end: what is cut must not look complete.
@@ -72,13 +75,16 @@ impl Drop for Unfinished<'_> {
 ///
 /// A waypoint resets every stream when it is done with it, whole or not, with whatever code (Envoy: CONNECT_ERROR after a
 /// complete answer), so with [`Resets::Close`] each of them is such a close.
+///
+/// Once one direction has ended, `half_open` without a byte of the other one, where it is set, resets both.
 pub async fn join(
     socket: &TcpStream,
     side: Side,
     tunnel: TunnelStream,
     resets: Resets,
     meter: &Meter,
-) -> Result<(), Broken> {
+    half_open: Option<Duration>,
+) -> Result<(), Early> {
     let (mut recv, send) = tunnel.split();
     let mut near = Unfinished { socket, send, is_over: false };
     let (sent, received): (Count, Count) = match side {
@@ -93,6 +99,7 @@ pub async fn join(
         let (mut out_ended, mut back_ended) = (None, false);
         // In a box: few connections end so.
         let mut last: Option<Pin<Box<Sleep>>> = None;
+        let mut silence = None;
         poll_fn(|cx| {
             if out_ended.is_none()
                 && let Poll::Ready(result) = out.as_mut().poll(cx)
@@ -126,6 +133,12 @@ pub async fn join(
                 }
                 _ => {}
             }
+            if let (true, Some(limit)) = (out_ended.is_some() || back_ended, half_open) {
+                let silence = silence.get_or_insert_with(|| Silence::new(limit, meter));
+                if silence.poll(meter, cx).is_ready() {
+                    return Poll::Ready(Some(Stop::HalfOpen(limit)));
+                }
+            }
             socket_reset.as_mut().poll(cx).map(|broken| Some(Stop::Socket(broken.source)))
         })
         .await
@@ -136,7 +149,12 @@ pub async fn join(
         Some(Stop::Socket(source)) => {
             near.send.reset(ResetKind::Connect);
             reset_on_close(socket);
-            Err(Broken { side, source })
+            Err(Broken { side, source }.into())
+        }
+        Some(Stop::HalfOpen(limit)) => {
+            near.send.reset(ResetKind::Connect);
+            reset_on_close(socket);
+            Err(Early::HalfOpen { limit })
         }
         Some(Stop::Tunnel(kind)) => {
             reset_on_close(socket);
@@ -146,7 +164,7 @@ pub async fn join(
                 ResetKind::Lost => "the tunnel was lost",
                 ResetKind::Cancel | ResetKind::Other | ResetKind::Refused => "the far side reset the stream",
             };
-            Err(Broken { side: far, source: io::Error::new(io::ErrorKind::ConnectionReset, what) })
+            Err(Broken { side: far, source: io::Error::new(io::ErrorKind::ConnectionReset, what) }.into())
         }
     }
 }

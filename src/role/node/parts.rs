@@ -295,6 +295,7 @@ fn data_path(settings: &NodeSettings) -> Config {
         same_node_lane: settings.same_node_lane,
         policy_wait: settings.policy_wait,
         connect_timeout: settings.connect_timeout,
+        half_open: Some(settings.half_open_timeout).filter(|limit| !limit.is_zero()),
         mark: mark(settings),
         connections_per_pod: settings.max_connections_per_pod.get(),
         handshakes_per_second: u32::try_from(settings.max_handshakes_per_pod.get()).unwrap_or(u32::MAX),

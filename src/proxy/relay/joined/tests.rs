@@ -12,7 +12,7 @@ struct Joined {
     server: TcpStream,
     meter: Arc<Meter>,
     pipes: PipePool,
-    relay: tokio::task::JoinHandle<Result<(), Broken>>,
+    relay: tokio::task::JoinHandle<Result<(), Early>>,
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
@@ -25,13 +25,17 @@ async fn pair() -> (TcpStream, TcpStream) {
 }
 
 async fn joined() -> Joined {
+    joined_until(None).await
+}
+
+async fn joined_until(half_open: Option<Duration>) -> Joined {
     let (client, a) = pair().await;
     let (b, server) = pair().await;
     let meter = Arc::new(Meter::default());
     let pipes = PipePool::new();
     let (counts, pool) = (Arc::clone(&meter), pipes.clone());
     #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-    let relay = tokio::spawn(async move { join(&a, &b, &pool, &counts).await });
+    let relay = tokio::spawn(async move { join(&a, &b, &pool, &counts, half_open).await });
     Joined { client, server, meter, pipes, relay }
 }
 
@@ -110,7 +114,8 @@ async fn a_reset_stays_a_reset_in_both_directions() {
         let error = timeout(SOON, other.read_to_end(&mut Vec::new())).await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         let broken = timeout(SOON, j.relay).await.unwrap().unwrap().unwrap_err();
-        assert_eq!(broken.side, if client_resets { Side::Client } else { Side::Server });
+        let side = if client_resets { Side::Client } else { Side::Server };
+        assert!(matches!(&broken, Early::Broken(broken) if broken.side == side), "{broken:?}");
     }
 }
 
@@ -124,7 +129,7 @@ async fn a_reset_is_seen_while_the_other_side_takes_nothing() {
     reset_on_close(&client);
     drop(client);
     let broken = timeout(SOON, j.relay).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(broken.side, Side::Client);
+    assert!(matches!(&broken, Early::Broken(broken) if broken.side == Side::Client), "{broken:?}");
     drop(server);
 }
 
@@ -133,9 +138,9 @@ async fn a_joined_pair_costs_little_memory() {
     let (a, _client) = pair().await;
     let (b, _server) = pair().await;
     let (meter, pipes) = (Meter::default(), PipePool::new());
-    let relay = join(&a, &b, &pipes, &meter);
+    let relay = join(&a, &b, &pipes, &meter, Some(SOON));
     // Both directions and both watches; it lives as long as the connection does.
-    assert!(size_of_val(&relay) <= 1280, "{} bytes", size_of_val(&relay));
+    assert!(size_of_val(&relay) <= 1312, "{} bytes", size_of_val(&relay));
 }
 
 #[tokio::test]
@@ -149,4 +154,36 @@ async fn what_is_cut_does_not_look_complete() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     let error = timeout(SOON, j.server.read(&mut seen)).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// Short, since the sockets are real.
+const LIMIT: Duration = Duration::from_millis(600);
+
+#[tokio::test]
+async fn a_half_open_connection_that_is_silent_is_ended_and_every_byte_gives_it_more() {
+    let mut j = joined_until(Some(LIMIT)).await;
+    // Silent in both directions it is only idle.
+    assert!(timeout(LIMIT * 2, &mut j.relay).await.is_err(), "an idle connection was ended");
+    j.client.shutdown().await.unwrap();
+    let mut answer = [0; 1];
+    for _ in 0..6 {
+        tokio::time::sleep(LIMIT / 3).await;
+        j.server.write_all(b"x").await.unwrap();
+        timeout(SOON, j.client.read_exact(&mut answer)).await.unwrap().unwrap();
+    }
+    let last = tokio::time::Instant::now();
+    let ended = timeout(SOON, j.relay).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(ended, Early::HalfOpen { limit: LIMIT }), "{ended:?}");
+    assert!(last.elapsed() >= LIMIT * 9 / 10, "the last byte did not count: {:?}", last.elapsed());
+    let error = timeout(SOON, j.client.read_to_end(&mut Vec::new())).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "what is cut must not look complete");
+    // It has read the end of the other direction before; that its own is cut it hears as it writes.
+    j.server.write_all(b"x").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn without_a_limit_a_half_open_connection_waits() {
+    let mut j = joined().await;
+    j.server.shutdown().await.unwrap();
+    assert!(timeout(LIMIT, &mut j.relay).await.is_err());
 }

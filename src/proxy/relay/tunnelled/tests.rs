@@ -47,7 +47,8 @@ async fn what_is_cut_does_not_look_complete() {
     let (mut app, socket) = pair().await;
     let (near, far) = tunnel().await;
     #[expect(clippy::disallowed_methods, reason = "a test owns its task")]
-    let relay = tokio::spawn(async move { join(&socket, Side::Server, far, Resets::Tell, &Meter::default()).await });
+    let relay =
+        tokio::spawn(async move { join(&socket, Side::Server, far, Resets::Tell, &Meter::default(), None).await });
     let (mut recv, _send) = near.split();
     app.write_all(b"half of an ans").await.unwrap();
     let mut seen = 0;
@@ -65,7 +66,7 @@ async fn a_reset_does_not_wait_for_an_application_that_never_reads() {
     let (app, socket) = pair().await;
     let (near, far) = tunnel().await;
     let meter = Meter::default();
-    let relay = join(&socket, Side::Server, far, Resets::Tell, &meter);
+    let relay = join(&socket, Side::Server, far, Resets::Tell, &meter, None);
     let mut relay = std::pin::pin!(relay);
     let (_recv, mut send) = near.split();
     // More than the two sockets hold: the relay waits for the application.
@@ -81,7 +82,7 @@ async fn a_reset_does_not_wait_for_an_application_that_never_reads() {
     }
     send.reset(ResetKind::Connect);
     let ended = timeout(relay).await;
-    assert_eq!(ended.unwrap_err().source.kind(), io::ErrorKind::ConnectionReset);
+    assert!(is_reset(&ended.unwrap_err()));
     drop(app);
 }
 
@@ -94,7 +95,7 @@ async fn a_waypoints_reset_is_a_close_after_all_data() {
             let (_recv, mut send) = far.split();
             let meter = Meter::default();
             let relay = async {
-                let ended = join(&socket, Side::Client, near, resets, &meter).await.is_ok();
+                let ended = join(&socket, Side::Client, near, resets, &meter, None).await.is_ok();
                 drop(socket);
                 ended
             };
@@ -123,7 +124,7 @@ async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
     let (mut app, socket) = pair().await;
     let [one, two] = crate::hbone::simulated::narrow().await;
     let meter = Meter::default();
-    let relay = async { join(&socket, Side::Client, one, Resets::Tell, &meter).await };
+    let relay = async { join(&socket, Side::Client, one, Resets::Tell, &meter, None).await };
     let (_recv, mut send) = two.split();
     let other = async {
         app.write_all(b"x").await.unwrap();
@@ -140,6 +141,60 @@ async fn an_idle_stream_leaves_the_connections_room_to_the_others() {
         ended = relay => panic!("{ended:?}"),
         () = timeout(other) => {}
     }
+}
+
+/// Short, since the sockets are real.
+const LIMIT: Duration = Duration::from_millis(600);
+
+#[tokio::test]
+async fn a_half_open_stream_that_is_silent_is_ended_and_every_byte_gives_it_more() {
+    for app_ends in [true, false] {
+        let (mut app, socket) = pair().await;
+        let (near, far) = tunnel().await;
+        let meter = Meter::default();
+        let mut relay = std::pin::pin!(async {
+            let ended = join(&socket, Side::Server, far, Resets::Tell, &meter, Some(LIMIT)).await;
+            drop(socket);
+            (ended, tokio::time::Instant::now())
+        });
+        let (mut recv, mut send) = near.split();
+        let idle = tokio::time::timeout(LIMIT * 2, &mut relay).await;
+        assert!(idle.is_err(), "an idle stream was ended");
+        let talk = async {
+            if app_ends {
+                app.shutdown().await.unwrap()
+            } else {
+                send.finish().unwrap()
+            }
+            for _ in 0..6 {
+                sleep(LIMIT / 3).await;
+                if app_ends {
+                    send.send(&mut Bytes::from_static(b"x")).await.unwrap();
+                    app.read_exact(&mut [0]).await.unwrap();
+                } else {
+                    app.write_all(b"x").await.unwrap();
+                    recv.recv().await.unwrap();
+                }
+            }
+            tokio::time::Instant::now()
+        };
+        let ((ended, at), last) = timeout(async { tokio::join!(relay, talk) }).await;
+        assert!(matches!(ended, Err(Early::HalfOpen { limit: LIMIT })), "{ended:?}");
+        assert!(at - last >= LIMIT * 9 / 10, "the last byte did not count: {:?}", at - last);
+        let error = timeout(app.read_to_end(&mut Vec::new())).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "what is cut must not look complete");
+        let end = if app_ends {
+            timeout(recv.recv()).await.unwrap_err()
+        } else {
+            End::Reset(timeout(send.was_reset()).await)
+        };
+        // After its END_STREAM the far side hears of it at once; a stream that is over hears nothing.
+        assert!(matches!(end, End::Reset(ResetKind::Connect) | End::Finished), "{end:?}");
+    }
+}
+
+fn is_reset(early: &Early) -> bool {
+    matches!(early, Early::Broken(broken) if broken.source.kind() == io::ErrorKind::ConnectionReset)
 }
 
 async fn timeout<T>(work: impl Future<Output = T>) -> T {

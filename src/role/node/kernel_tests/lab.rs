@@ -183,6 +183,7 @@ impl Node {
                 same_node_lane: false,
                 policy_wait: Duration::from_secs(2),
                 connect_timeout: Duration::from_secs(10),
+                half_open: None,
                 mark: DAEMON_MARK,
                 connections_per_pod: 64,
                 handshakes_per_second: 500,
