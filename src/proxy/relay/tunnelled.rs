@@ -6,14 +6,14 @@
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-use std::pin::{Pin, pin};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 
 use super::joined::reset;
 use super::silence::Silence;
@@ -28,7 +28,7 @@ const MAX_READ: usize = 256 * 1024;
 /// Chunks of one write; the kernel takes up to 1024 (UIO_MAXIOV), and few are ever there.
 const MAX_CHUNKS: usize = 32;
 
-/// How long what came before a reset waits for a socket that takes nothing.
+/// How long what came before a reset waits for a socket that takes nothing; every byte that it takes gives it as much again.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Counts bytes of one direction.
@@ -93,19 +93,18 @@ pub async fn join(
     };
     let stop = {
         // Pinned and polled by hand, see `joined::join`.
-        let mut out = pin!(to_tunnel(socket, &mut near.send, resets, |n| sent(meter, n)));
+        let finished = AtomicBool::new(false);
+        let mut out = pin!(to_tunnel(socket, &mut near.send, resets, &finished, |n| sent(meter, n)));
         let mut back = pin!(to_socket(socket, &mut recv, resets, |n| received(meter, n)));
         let mut socket_reset = pin!(reset(socket, side));
-        let (mut out_ended, mut back_ended) = (None, false);
-        // In a box: few connections end so.
-        let mut last: Option<Pin<Box<Sleep>>> = None;
-        let mut silence = None;
+        let (mut far_reset, mut back_ended) = (None, false);
+        let (mut last_words, mut silence) = (None, None);
         poll_fn(|cx| {
-            if out_ended.is_none()
+            if far_reset.is_none()
                 && let Poll::Ready(result) = out.as_mut().poll(cx)
             {
                 match result {
-                    Ok(kind) => out_ended = Some(kind),
+                    Ok(kind) => far_reset = Some(kind),
                     Err(stop) => return Poll::Ready(Some(stop)),
                 }
             }
@@ -117,23 +116,24 @@ pub async fn join(
                     Err(stop) => return Poll::Ready(Some(stop)),
                 }
             }
-            match out_ended {
+            match far_reset {
+                _ if finished.load(Ordering::Relaxed) && back_ended => return Poll::Ready(None),
                 // All that came was handed over; what could not be sent is lost, unless the far
                 // side only did not want it any more.
-                Some(Some(kind)) if back_ended && kind != ResetKind::Cancel => {
-                    return Poll::Ready(Some(Stop::Tunnel(kind)));
-                }
-                Some(_) if back_ended => return Poll::Ready(None),
+                Some(ResetKind::Cancel) if back_ended => return Poll::Ready(None),
+                Some(kind) if back_ended => return Poll::Ready(Some(Stop::Tunnel(kind))),
                 // An application that does not read would keep what came, and all of this, for as long as it lives.
-                Some(Some(kind)) if kind != ResetKind::Cancel => {
-                    let last = last.get_or_insert_with(|| Box::pin(sleep(LAST_WORDS)));
-                    if last.as_mut().poll(cx).is_ready() {
+                Some(kind) if kind != ResetKind::Cancel => {
+                    let last_words = last_words.get_or_insert_with(|| Silence::new(LAST_WORDS, meter));
+                    if last_words.poll(meter, cx).is_ready() {
                         return Poll::Ready(Some(Stop::Tunnel(kind)));
                     }
                 }
                 _ => {}
             }
-            if let (true, Some(limit)) = (out_ended.is_some() || back_ended, half_open) {
+            if let (true, Some(limit)) =
+                (finished.load(Ordering::Relaxed) || far_reset.is_some() || back_ended, half_open)
+            {
                 let silence = silence.get_or_insert_with(|| Silence::new(limit, meter));
                 if silence.poll(meter, cx).is_ready() {
                     return Poll::Ready(Some(Stop::HalfOpen(limit)));
@@ -182,13 +182,15 @@ impl Resets {
     }
 }
 
-/// From the socket into the tunnel. Answers with the kind when the far side takes no more.
+/// From the socket into the tunnel. Answers with the kind when the far side has reset the stream, also after `finished`
+/// was set because the socket has ended: what comes back may wait for an application that does not read.
 async fn to_tunnel(
     socket: &TcpStream,
     send: &mut SendHalf,
     resets: Resets,
+    finished: &AtomicBool,
     count: impl Fn(usize),
-) -> Result<Option<ResetKind>, Stop> {
+) -> Result<ResetKind, Stop> {
     let mut want = MIN_READ;
     let mut buffer = BytesMut::new();
     loop {
@@ -200,20 +202,23 @@ async fn to_tunnel(
         tokio::select! {
             biased;
             ready = socket.readable() => ready.map_err(Stop::Socket)?,
-            kind = send.was_reset() => return Ok(Some(resets.read(kind))),
+            kind = send.was_reset() => return Ok(resets.read(kind)),
         }
         let room = match send.ready(want).await {
             Ok(room) => room,
-            Err(kind) => return Ok(Some(resets.read(kind))),
+            Err(kind) => return Ok(resets.read(kind)),
         };
         buffer.reserve(room.min(want));
         match socket.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(send.finish().err().map(|kind| resets.read(kind))),
+            Ok(0) => match send.finish() {
+                Ok(()) => break,
+                Err(kind) => return Ok(resets.read(kind)),
+            },
             Ok(read) => {
                 want = if read >= want { (want * 2).min(MAX_READ) } else { want };
                 let mut bytes = buffer.split().freeze();
                 if let Err(kind) = send.send(&mut bytes).await {
-                    return Ok(Some(resets.read(kind)));
+                    return Ok(resets.read(kind));
                 }
                 count(read);
             }
@@ -222,6 +227,9 @@ async fn to_tunnel(
             Err(e) => return Err(Stop::Socket(e)),
         }
     }
+    finished.store(true, Ordering::Relaxed);
+    drop(buffer);
+    Ok(resets.read(send.was_reset().await))
 }
 
 /// True when the runtime has not seen the socket run empty since it was last readable.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -84,6 +85,69 @@ async fn a_reset_does_not_wait_for_an_application_that_never_reads() {
     let ended = timeout(relay).await;
     assert!(is_reset(&ended.unwrap_err()));
     drop(app);
+}
+
+/// How long a relay whose application does not read goes on after a reset, and with `sips` of the application in between.
+async fn after_a_reset(app_ends: bool, sips: u32) -> Duration {
+    let (mut app, socket) = pair().await;
+    // So that most of what came waits in the relay, and moves in several steps.
+    SockRef::from(&socket).set_send_buffer_size(4096).unwrap();
+    SockRef::from(&app).set_recv_buffer_size(4096).unwrap();
+    let (near, far) = tunnel().await;
+    let meter = Meter::default();
+    let mut relay = std::pin::pin!(join(&socket, Side::Server, far, Resets::Tell, &meter, None));
+    let (_recv, mut send) = near.split();
+    let prepare = async {
+        if app_ends {
+            app.shutdown().await.unwrap();
+        }
+        while let Ok(room) = tokio::time::timeout(Duration::from_millis(500), send.ready(64 << 10)).await {
+            let mut bytes = Bytes::from(vec![1; room.unwrap().min(64 << 10)]);
+            send.send(&mut bytes).await.unwrap();
+        }
+        send.reset(ResetKind::Connect);
+        // Until it has arrived.
+        sleep(Duration::from_millis(200)).await;
+    };
+    tokio::select! {
+        ended = &mut relay => panic!("{ended:?}"),
+        () = prepare => {}
+    }
+    let started = tokio::time::Instant::now();
+    let reading = async {
+        for _ in 0..sips {
+            // Nothing else is under way while this sleeps, so the clock may go on by itself.
+            tokio::time::pause();
+            sleep(LAST_WORDS * 3 / 4).await;
+            tokio::time::resume();
+            let before = meter.read().0;
+            let mut sip = vec![0; 4096];
+            while meter.read().0 == before {
+                app.read(&mut sip).await.unwrap();
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        tokio::time::pause();
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(LAST_WORDS * 6, relay) => ended.unwrap(),
+        () = reading => unreachable!("it reads no further"),
+    };
+    assert!(is_reset(&ended.unwrap_err()));
+    started.elapsed()
+}
+
+#[tokio::test]
+async fn a_reset_after_the_applications_end_waits_no_longer_for_one_that_never_reads() {
+    let took = after_a_reset(true, 0).await;
+    assert!((LAST_WORDS / 2..LAST_WORDS * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_application_that_reads_slowly_gets_what_came_before_a_reset() {
+    let took = after_a_reset(false, 2).await;
+    assert!(took > LAST_WORDS * 2, "{took:?}");
 }
 
 #[tokio::test]
@@ -181,8 +245,10 @@ async fn a_half_open_stream_that_is_silent_is_ended_and_every_byte_gives_it_more
         let ((ended, at), last) = timeout(async { tokio::join!(relay, talk) }).await;
         assert!(matches!(ended, Err(Early::HalfOpen { limit: LIMIT })), "{ended:?}");
         assert!(at - last >= LIMIT * 9 / 10, "the last byte did not count: {:?}", at - last);
-        let error = timeout(app.read_to_end(&mut Vec::new())).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "what is cut must not look complete");
+        if app_ends {
+            let error = timeout(app.read_to_end(&mut Vec::new())).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "what is cut must not look complete");
+        }
         let end = if app_ends {
             timeout(recv.recv()).await.unwrap_err()
         } else {
