@@ -17,7 +17,7 @@ use super::client::{BAGGAGE, FORWARDED_NETWORK, TRACEPARENT, baggage};
 use super::drive::{Event, Pacer};
 use super::error::ConnectionError;
 use super::headers::{Baggage, Forwarded, MAX_VALUE, TraceParent};
-use super::settings::{self, ABANDONED, DEAD, FIRST_REQUEST, SERVER_IDLE};
+use super::settings::{self, ABANDONED, DEAD, FIRST_REQUEST, LATE, SERVER_IDLE};
 use super::tunnel::{Hold, ResetKind, TunnelStream};
 use super::window::{Budget, Charge, Windows};
 
@@ -101,8 +101,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Hands every good CONNECT to `on_stream`, which must not block (it puts the stream's work on a task of the
-    /// caller's), until the connection has ended. When `drain` is cancelled the peer is told (GOAWAY), open streams go
-    /// on, and streams that come late are refused so that the peer tries them elsewhere. Dropped, it ends abruptly.
+    /// caller's), until the connection has ended. When `drain` is cancelled the peer is told (GOAWAY) and open streams go
+    /// on. So do those that were on their way: a peer need not try again what it sent before it could know. What comes
+    /// [`LATE`] is refused. Dropped, it ends abruptly.
     ///
     /// # Errors
     /// See [`ConnectionError`]; every open stream sees [`ResetKind::Lost`].
@@ -113,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(), ConnectionError> {
         let Self { mut connection, mut pacer, windows } = self;
         let patience = Arc::new(Patience::default());
-        let mut draining = false;
+        let mut draining: Option<Instant> = None;
         let mut idle = IdleWatch::new();
         loop {
             let why = tokio::select! {
@@ -122,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 next = connection.accept() => match next {
                     None => return Ok(()),
                     Some(Err(error)) => return Err(ConnectionError::Protocol((&error).into())),
-                    Some(Ok((_, mut respond))) if draining => {
+                    Some(Ok((_, mut respond))) if draining.is_some_and(|since| since.elapsed() >= LATE) => {
                         respond.send_reset(h2::Reason::REFUSED_STREAM);
                         continue;
                     }
@@ -141,8 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         continue;
                     }
                 },
-                () = drain.cancelled(), if !draining => {
-                    draining = true;
+                () = drain.cancelled(), if draining.is_none() => {
+                    draining = Some(Instant::now());
                     connection.graceful_shutdown();
                     continue;
                 }
@@ -258,6 +259,12 @@ impl Incoming {
     /// Answers with a status and no headers.
     pub fn refuse(self, refusal: Refusal) {
         self.waiting.refuse(refusal);
+    }
+
+    /// Resets it as one that was never looked at, so that the client may try it elsewhere.
+    pub fn turn_away(mut self) {
+        self.waiting.note(false);
+        self.waiting.respond.send_reset(h2::Reason::REFUSED_STREAM);
     }
 
     /// Returns when the client has given up, so that a dial for it can be given up too.

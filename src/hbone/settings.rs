@@ -52,6 +52,9 @@ pub const SETTINGS: Duration = Duration::from_secs(5);
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// A server's wait for the HTTP/2 preface and then for the first CONNECT, 10 s each.
 pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long after its first GOAWAY a server takes streams that were sent before the peer could know of it, 1 s. The PONG of
+/// the PING behind it ends that before; this is for peers that never send one, and some round trips for all others.
+pub const LATE: Duration = Duration::from_secs(1);
 /// Connection without a stream: a client gives it back after this, 5 min.
 pub const IDLE: Duration = Duration::from_secs(300);
 /// A server ends a connection without a stream after this, 30 min: clients of others may never do so.

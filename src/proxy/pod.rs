@@ -1,6 +1,7 @@
 //! One enrolled pod, or the daemon itself as one: its identity, its namespace, its listeners, its connections.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -63,6 +64,8 @@ pub struct PodProxy {
     pub(super) arriving: Share,
     /// The accept loops end with it.
     accepting: CancellationToken,
+    /// The pod itself goes: nothing that a peer has sent to it is for another process of the node.
+    leaving: AtomicBool,
     /// The accept loops.
     listening: TaskTracker,
     /// What they accept from.
@@ -126,6 +129,7 @@ impl PodProxy {
             opening: Share::new(asking::SHARE),
             arriving: Share::new(asking::SHARE),
             accepting: tasks.draining().child_token(),
+            leaving: AtomicBool::new(false),
             listening: TaskTracker::new(),
             doors: served.iter().map(|(listener, ..)| Door::Stream(Arc::downgrade(listener))).collect(),
             addresses: ArcSwap::from_pointee(pod.addresses.clone()),
@@ -239,6 +243,11 @@ impl PodProxy {
         self.accepting.is_cancelled()
     }
 
+    /// The pod leaves the node or the mesh: what comes in its tunnels is better tried elsewhere.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// The listeners, for another process of ours.
     pub fn doors(&self) -> &[Door] {
         &self.doors
@@ -261,6 +270,8 @@ impl PodProxy {
     /// pod's ports are free and none of its connections lives.
     pub async fn close(&self, deadline: Duration) {
         let until = Instant::now() + deadline;
+        // A process that leaves serves what was sent before the peer could know of it; a pod that goes has nobody to serve it.
+        self.leaving.store(!self.shared.drain.is_cancelled(), Ordering::Relaxed);
         self.accepting.cancel();
         self.listening.close();
         self.listening.wait().await;

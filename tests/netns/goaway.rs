@@ -47,6 +47,8 @@ struct Frame {
 /// A tunnel by hand. Settings and PINGs are answered, as every client must.
 struct Peer {
     stream: TlsStream<TcpStream>,
+    /// Leaves PINGs without an answer, as if they were still on their way.
+    mute: bool,
 }
 
 // === impl Peer ===
@@ -59,7 +61,7 @@ impl Peer {
         let hbone = bed.at("server", Family::V4, ports::HBONE);
         let mut stream = unbelieving::connect(Some(&issued), bed.netns("outsider"), hbone).await;
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        let mut peer = Self { stream };
+        let mut peer = Self { stream, mute: false };
         peer.send(SETTINGS, 0, 0, &[]).await;
         peer
     }
@@ -82,6 +84,7 @@ impl Peer {
             self.stream.read_exact(&mut payload).await.ok()?;
             let (kind, flags) = (head[3], head[4]);
             match kind {
+                PING if self.mute => {}
                 SETTINGS | PING if flags & ACK == 0 => {
                     let echoed = if kind == PING { payload } else { Vec::new() };
                     self.send(kind, ACK, 0, &echoed).await;
@@ -111,16 +114,20 @@ impl Peer {
 
     /// CONNECT to the server's echo on stream 1.
     async fn connect(&mut self, bed: &Bed) {
+        self.connect_on(1, bed).await;
+    }
+
+    async fn connect_on(&mut self, stream: u32, bed: &Bed) {
         let authority = bed.at("server", Family::V4, ECHO_PORT).to_string();
         // RFC 7541: literals without indexing, with names 2 (`:method`) and 1 (`:authority`) of the static table.
         let mut block = vec![2, 7];
         block.extend(b"CONNECT");
         block.extend([1, u8::try_from(authority.len()).unwrap()]);
         block.extend(authority.bytes());
-        self.send(HEADERS, END_HEADERS, 1, &block).await;
+        self.send(HEADERS, END_HEADERS, stream, &block).await;
         let answer = self.wait(HEADERS, PATIENCE).await.expect("CONNECT is answered");
         // 8 of the static table: `:status: 200`.
-        assert_eq!((answer.stream, answer.payload.first()), (1, Some(&0x88)), "{:?}", answer.payload);
+        assert_eq!((answer.stream, answer.payload.first()), (stream, Some(&0x88)), "{:?}", answer.payload);
     }
 
     /// Bytes of stream 1 come back.
@@ -161,6 +168,22 @@ fn a_drain_says_goaway_and_lets_the_stream_go_on() {
             assert_ne!(frame.kind, RST_STREAM, "the stream ended well");
         }
         assert_eq!(bed.node_ended("node-b", PATIENCE).unwrap(), Some(0));
+    });
+}
+
+#[test]
+fn a_stream_that_crosses_the_goaway_is_served() {
+    demo("goawaycross", async |bed| {
+        bed.start(&[("drain-deadline", "20s")]).await;
+        let mut peer = Peer::open(bed).await;
+        peer.connect(bed).await;
+        peer.mute = true;
+        bed.signal_node("node-b", Signal::SIGTERM).unwrap();
+        let first = peer.wait(GOAWAY, PATIENCE).await.expect("GOAWAY before the end");
+        assert_eq!(goaway(&first), (ANY_STREAM, NO_ERROR));
+        // As far as the node knows this was sent before the GOAWAY came.
+        peer.connect_on(3, bed).await;
+        peer.echoes(b"after").await;
     });
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -7,7 +7,7 @@ use crate::hbone::client::Request;
 use crate::hbone::error::TunnelError;
 use crate::hbone::headers::WorkloadKind;
 use crate::hbone::settings::{ANSWER, SERVER_STREAMS};
-use crate::hbone::simulated::{address, pair, pipe, plenty, request, spawn};
+use crate::hbone::simulated::{address, lagging, pair, pair_over, pipe, plenty, request, spawn};
 use crate::hbone::tunnel::End;
 
 type Serving = JoinHandle<Result<(), ConnectionError>>;
@@ -172,13 +172,16 @@ async fn a_connection_without_streams_is_given_up_after_a_while_and_one_with_a_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_lets_streams_go_on_and_sends_late_ones_elsewhere() {
-    let mut pair = pair(&plenty(), &plenty()).await;
+async fn a_drain_lets_streams_go_on_and_those_that_were_on_their_way() {
+    let mut pair = pair_over(lagging(Duration::from_millis(50)), &plenty(), &plenty()).await;
     let (mut client, mut server) = pair.stream().await;
-    pair.drain.cancel();
-    // In flight when GOAWAY is sent: the client does not know yet.
-    let late = pair.tunnel.connect(&request(), None).await.unwrap_err();
-    assert!(late.is_retryable(), "{late:?}");
+    let drain = pair.drain.clone();
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drain.cancel();
+    };
+    // In flight when GOAWAY is sent: the client does not know yet, and not every client tries again.
+    drop(timeout(Duration::from_secs(5), async { tokio::join!(pair.stream(), leave) }).await.unwrap());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!pair.tunnel.is_usable());
     assert!(pair.tunnel.connect(&request(), None).await.unwrap_err().is_retryable());
@@ -190,6 +193,62 @@ async fn a_drain_lets_streams_go_on_and_sends_late_ones_elsewhere() {
     assert_eq!(server.recv.recv().await, Err(End::Finished));
     drop((client, server));
     assert!(pair.server.await.unwrap().is_ok());
+}
+
+/// A client by hand that answers no PING.
+async fn mute(near: &mut DuplexStream) {
+    near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    near.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+}
+
+/// CONNECT as frames: literals with names 2 (`:method`) and 1 (`:authority`) of the static table (RFC 7541).
+async fn connect_by_hand(near: &mut DuplexStream, stream: u8) {
+    let mut block = vec![2, 7];
+    block.extend(b"CONNECT");
+    block.extend([1, 11]);
+    block.extend(b"10.0.0.2:80");
+    let mut frame = vec![0, 0, u8::try_from(block.len()).unwrap(), 1, 4, 0, 0, 0, stream];
+    frame.extend(block);
+    near.write_all(&frame).await.unwrap();
+}
+
+/// The payload of the next frame of a kind on a stream.
+async fn frame(near: &mut DuplexStream, kind: u8, stream: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        near.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        near.read_exact(&mut payload).await.unwrap();
+        if (head[3], head[8]) == (kind, stream) {
+            return payload;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_served_for_a_second_of_a_drain_and_then_refused() {
+    let (mut near, far) = pipe();
+    let drain = CancellationToken::new();
+    let (sender, mut incoming) = mpsc::unbounded_channel();
+    let token = drain.clone();
+    let _serving = spawn(async move {
+        let connection = Connection::open(far, &plenty()).await?;
+        connection.run(token, move |incoming| drop(sender.send(incoming))).await
+    });
+    mute(&mut near).await;
+    connect_by_hand(&mut near, 1).await;
+    let _first = incoming.recv().await.unwrap().accept(None).unwrap();
+    drain.cancel();
+    // GOAWAY: any stream, NO_ERROR.
+    assert_eq!(frame(&mut near, 7, 0).await, [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    connect_by_hand(&mut near, 3).await;
+    let _second = incoming.recv().await.unwrap().accept(None).unwrap();
+    // 8 of the static table: `:status: 200`.
+    assert_eq!(frame(&mut near, 1, 3).await.first(), Some(&0x88));
+    tokio::time::sleep(LATE).await;
+    connect_by_hand(&mut near, 5).await;
+    assert_eq!(frame(&mut near, 3, 5).await, [0, 0, 0, 7], "REFUSED_STREAM");
+    assert!(incoming.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,9 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
     let connection = connection.map_err(|error| tunnel(TunnelCause::Http2, Box::new(error)))?;
     drop(handshaking);
     let on_stream = |incoming: Incoming| {
+        if pod.is_leaving() {
+            return incoming.turn_away();
+        }
         let accepted = Instant::now();
         let work = carry(Arc::clone(pod), peers.clone(), incoming, accepted);
         // A stream that finds no room is dropped, which resets it.
