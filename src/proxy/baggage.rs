@@ -54,5 +54,18 @@ pub(super) fn read(baggage: &Baggage, proven: Option<&Identity>) -> Arc<Held> {
     }))
 }
 
+/// Whose labels a connection counts under. Where the mesh has whom the peer has proven to be at its address, that is it, whatever
+/// headers say. Where it has nobody or another there, as behind a gateway: the record, unless the address is said to be of
+/// another network (`far`), and else what the peer says of itself.
+pub(super) fn source(
+    at_address: Option<Arc<Held>>,
+    proven: &Identity,
+    far: bool,
+    said: Option<&Baggage>,
+) -> Option<Arc<Held>> {
+    let is_its = |held: &Arc<Held>| held.identity() == *proven;
+    at_address.filter(|held| !far || is_its(held)).or_else(|| Some(read(said?, Some(proven))))
+}
+
 #[cfg(test)]
 mod tests;

@@ -39,3 +39,29 @@ fn a_namespace_is_the_proven_one() {
     assert_eq!(&*read(&Baggage::default(), Some(&proven)).namespace, "other");
     assert_eq!(&*read(&Baggage::default(), None).owner, "");
 }
+
+#[test]
+fn a_peer_that_the_mesh_knows_does_not_choose_its_labels() {
+    let known = Arc::new(Held::apart(Workload {
+        name: "web-1".into(),
+        owner: "web".into(),
+        namespace: "demo".into(),
+        service_account: "web".into(),
+        trust_domain: "cluster.local".into(),
+        ..Workload::default()
+    }));
+    let web = known.identity();
+    let said = Baggage { workload: Some((WorkloadKind::Deployment, "payments".into())), ..Baggage::default() };
+    let label = |at: Option<&Arc<Held>>, proven: &Identity, far| {
+        source(at.cloned(), proven, far, Some(&said)).map(|held| held.owner.to_string())
+    };
+    for far in [false, true] {
+        assert_eq!(label(Some(&known), &web, far).as_deref(), Some("web"), "far: {far}");
+        assert_eq!(label(None, &web, far).as_deref(), Some("payments"), "far: {far}");
+    }
+    // The address is a gateway's, and who came through it has proven to be another.
+    let other = Identity::new("cluster.local", "demo", "other");
+    assert_eq!(label(Some(&known), &other, true).as_deref(), Some("payments"));
+    assert_eq!(label(Some(&known), &other, false).as_deref(), Some("web"));
+    assert!(source(None, &other, true, None).is_none());
+}

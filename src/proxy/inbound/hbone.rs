@@ -124,9 +124,9 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
     };
     let headers = &incoming.headers;
     // Behind a gateway of another network, an address means something else.
-    let is_near = headers.network.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(network));
-    let source = is_near.then(|| pod.shared.source(&view, peers.client.ip())).flatten();
-    let said = || Some(baggage::read(headers.baggage.as_ref()?, Some(&peers.identity)));
+    let is_far = headers.network.as_ref().is_some_and(|of| !of.eq_ignore_ascii_case(network));
+    let at_address = pod.shared.source(&view, peers.client.ip());
+    let source = baggage::source(at_address, &peers.identity, is_far, headers.baggage.as_ref());
     let host = match &incoming.authority {
         Authority::Host { host, .. } => Some(host),
         Authority::Address(_) => headers.forwarded.host.as_ref(),
@@ -142,7 +142,7 @@ async fn carry(pod: Arc<PodProxy>, peers: Peers, mut incoming: Incoming, accepte
         hop: Some(peers.local),
         client_identity: Some(peers.identity.clone()),
         server_identity: Some(pod.identity.clone()),
-        source: source.or_else(said),
+        source,
         target: own.clone(),
         service,
         revoked: Some(peers.revoked.clone()),
