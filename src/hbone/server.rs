@@ -38,7 +38,7 @@ pub struct Headers {
     pub network: Option<Arc<str>>,
 }
 
-/// A CONNECT that waits for its answer. Dropped, it is answered with a reset.
+/// A CONNECT that waits for its answer. Dropped, it is reset as one that was never looked at, and counts against the peer.
 pub struct Incoming {
     pub authority: Authority,
     pub headers: Headers,
@@ -46,9 +46,14 @@ pub struct Incoming {
 }
 
 struct Waiting {
-    respond: h2::server::SendResponse<Bytes>,
+    answer: Answer,
     recv: h2::RecvStream,
     charge: Charge,
+}
+
+/// What is owed to a CONNECT.
+struct Answer {
+    respond: h2::server::SendResponse<Bytes>,
     patience: Arc<Patience>,
     /// It is known, and noted, what the peer did before the answer.
     noted: bool,
@@ -65,8 +70,8 @@ pub enum Refusal {
     Unavailable,
 }
 
-/// What became of a connection's streams. Counts those that the peer gave up before we answered: each has cost us a
-/// look-up and perhaps a dial.
+/// What became of a connection's streams. Counts those that the peer gave up before we answered, each of which has cost us a
+/// look-up and perhaps a dial, and those that found no room: a peer at its pod's limit could send them for ever.
 #[derive(Debug, Default)]
 struct Patience {
     abandoned: AtomicU32,
@@ -220,14 +225,15 @@ impl Incoming {
         patience: &Arc<Patience>,
     ) -> Option<Self> {
         let (head, recv) = request.into_parts();
-        let waiting = Waiting { respond, recv, charge, patience: Arc::clone(patience), noted: false };
+        let answer = Answer { respond, patience: Arc::clone(patience), noted: false };
+        let mut waiting = Waiting { answer, recv, charge };
         let authority = head.uri.authority().and_then(|authority| authority.as_str().parse().ok());
         match authority {
             Some(authority) if head.method == Method::CONNECT => {
                 Some(Self { authority, headers: Headers::read(&head.headers), waiting })
             }
             _ => {
-                waiting.refuse(Refusal::BadRequest);
+                waiting.answer.refuse(Refusal::BadRequest);
                 None
             }
         }
@@ -244,11 +250,12 @@ impl Incoming {
         if let (false, Ok(value)) = (text.is_empty(), HeaderValue::try_from(text)) {
             response.headers_mut().insert(BAGGAGE, value);
         }
-        let abandoned = self.waiting.was_abandoned();
-        self.waiting.note(abandoned.is_some());
-        match (abandoned, self.waiting.respond.send_response(response, false)) {
+        let answer = &mut self.waiting.answer;
+        let abandoned = answer.was_abandoned();
+        answer.note(abandoned.is_some());
+        match (abandoned, answer.respond.send_response(response, false)) {
             (None, Ok(send)) => {
-                self.waiting.patience.accepted.store(true, Ordering::Relaxed);
+                answer.patience.accepted.store(true, Ordering::Relaxed);
                 let Waiting { recv, charge, .. } = self.waiting;
                 Ok(TunnelStream::new(send, recv, Hold { charge, _lease: None }))
             }
@@ -257,28 +264,28 @@ impl Incoming {
     }
 
     /// Answers with a status and no headers.
-    pub fn refuse(self, refusal: Refusal) {
-        self.waiting.refuse(refusal);
+    pub fn refuse(mut self, refusal: Refusal) {
+        self.waiting.answer.refuse(refusal);
     }
 
     /// Resets it as one that was never looked at, so that the client may try it elsewhere.
     pub fn turn_away(mut self) {
-        self.waiting.note(false);
-        self.waiting.respond.send_reset(h2::Reason::REFUSED_STREAM);
+        self.waiting.answer.note(false);
+        self.waiting.answer.respond.send_reset(h2::Reason::REFUSED_STREAM);
     }
 
     /// Returns when the client has given up, so that a dial for it can be given up too.
     pub async fn abandoned(&mut self) -> ResetKind {
-        let kind = poll_fn(|cx| self.waiting.poll_abandoned(cx)).await;
+        let kind = poll_fn(|cx| self.waiting.answer.poll_abandoned(cx)).await;
         // Who hears of it gives no answer any more.
-        self.waiting.note(true);
+        self.waiting.answer.note(true);
         kind
     }
 }
 
-// === impl Waiting ===
+// === impl Answer ===
 
-impl Waiting {
+impl Answer {
     fn poll_abandoned(&mut self, cx: &mut Context<'_>) -> Poll<ResetKind> {
         self.respond.poll_reset(cx).map(|reset| reset.map_or(ResetKind::Lost, ResetKind::from_reason))
     }
@@ -296,7 +303,7 @@ impl Waiting {
         }
     }
 
-    fn refuse(mut self, refusal: Refusal) {
+    fn refuse(&mut self, refusal: Refusal) {
         let abandoned = self.was_abandoned();
         self.note(abandoned.is_some());
         let mut response = Response::new(());
@@ -307,6 +314,15 @@ impl Waiting {
         };
         if let Err(error) = self.respond.send_response(response, true) {
             tracing::trace!(%error, "the client did not wait for its refusal");
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.noted {
+            self.note(true);
+            self.respond.send_reset(h2::Reason::REFUSED_STREAM);
         }
     }
 }

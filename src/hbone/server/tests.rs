@@ -76,7 +76,7 @@ async fn each_refusal_is_its_own_error() {
     let request = request();
     let far = async { drop(pair.incoming.recv().await.unwrap()) };
     let (connected, ()) = tokio::join!(pair.tunnel.connect(&request, None), far);
-    assert!(matches!(connected, Err(TunnelError::Reset { .. })), "{connected:?}");
+    assert!(matches!(connected, Err(TunnelError::NotTaken)), "{connected:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,6 +314,23 @@ async fn a_reset_while_a_stream_is_looked_at_counts_and_counts_once() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_find_no_room_count() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let mut opened = 0;
+    while !serving.is_finished() && opened < 10_000 {
+        let Ok((_response, _send)) = requests.send_request(connect("10.0.0.2:80"), false) else { break };
+        opened += 1;
+        // As a pod without room has it.
+        drop(incoming.recv().await);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((ABANDONED..ABANDONED + 5).contains(&opened), "{opened}");
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Flood)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,7 +82,7 @@ async fn serve(pod: &Arc<PodProxy>, stream: TcpStream, client: SocketAddr, local
         }
         let accepted = Instant::now();
         let work = carry(Arc::clone(pod), peers.clone(), incoming, accepted);
-        // A stream that finds no room is dropped, which resets it.
+        // A stream that finds no room is dropped, which resets it and counts against its peer.
         if let Err(why) = pod.spawn(work) {
             pod.shared.report.refused(Reporter::Destination, pod, client, &why);
         }
