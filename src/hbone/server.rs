@@ -17,7 +17,7 @@ use super::client::{BAGGAGE, FORWARDED_NETWORK, TRACEPARENT, baggage};
 use super::drive::{Event, Pacer};
 use super::error::ConnectionError;
 use super::headers::{Baggage, Forwarded, MAX_VALUE, TraceParent};
-use super::settings::{self, ABANDONED, DEAD, FIRST_REQUEST, LATE, SERVER_IDLE};
+use super::settings::{self, ABANDONED, DEAD, FIRST_REQUEST, LATE, SERVER_IDLE, UNACCEPTED};
 use super::tunnel::{Hold, ResetKind, TunnelStream};
 use super::window::{Budget, Charge, Windows};
 
@@ -170,9 +170,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 /// When a connection without streams is over. Looks twice, half the limit apart, so that nothing has to happen when
-/// a stream ends. One that was never granted a stream has [`FIRST_REQUEST`] and no more: it holds a place of its pod,
-/// which a peer that policy refuses must not have for long.
+/// a stream ends. One that was never granted a stream has [`FIRST_REQUEST`], and while one is looked at [`UNACCEPTED`] at
+/// most: it holds a place of its pod, which a peer that policy refuses must not have for long.
 struct IdleWatch {
+    begun: Instant,
     at: Instant,
     was_idle: bool,
 }
@@ -181,15 +182,20 @@ struct IdleWatch {
 
 impl IdleWatch {
     fn new() -> Self {
-        Self { at: Instant::now() + FIRST_REQUEST, was_idle: false }
+        let begun = Instant::now();
+        Self { begun, at: begun + FIRST_REQUEST, was_idle: false }
     }
 
     /// `accepted`: a stream of it was, at some time.
     fn expired(&mut self, streams: usize, accepted: bool) -> Option<ConnectionError> {
         if !accepted {
+            let what = "accepted CONNECT";
+            if self.begun.elapsed() >= UNACCEPTED {
+                return Some(ConnectionError::Idle { what, limit: UNACCEPTED });
+            }
             // The first may still be judged, or its application be dialled.
-            self.at = Instant::now() + FIRST_REQUEST;
-            return (streams == 0).then_some(ConnectionError::Idle { what: "accepted CONNECT", limit: FIRST_REQUEST });
+            self.at = (Instant::now() + FIRST_REQUEST).min(self.begun + UNACCEPTED);
+            return (streams == 0).then_some(ConnectionError::Idle { what, limit: FIRST_REQUEST });
         }
         if streams == 0 && self.was_idle {
             return Some(ConnectionError::Idle { what: "further CONNECT", limit: SERVER_IDLE });

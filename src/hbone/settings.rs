@@ -52,6 +52,9 @@ pub const SETTINGS: Duration = Duration::from_secs(5);
 pub const ANSWER: Duration = Duration::from_secs(10);
 /// A server's wait for the HTTP/2 preface and then for the first CONNECT, 10 s each.
 pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// The longest that a connection may go on without a CONNECT that was accepted, also while one is looked at, 30 s: a peer that
+/// policy refuses must not keep a place by always having one in the air.
+pub const UNACCEPTED: Duration = Duration::from_secs(30);
 /// How long after its first GOAWAY a server takes streams that were sent before the peer could know of it, 1 s. The PONG of
 /// the PING behind it ends that before; this is for peers that never send one, and some round trips for all others.
 pub const LATE: Duration = Duration::from_secs(1);

@@ -161,6 +161,26 @@ async fn who_is_refused_keeps_no_tunnel_and_who_waits_for_an_answer_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_peer_with_a_stream_always_in_the_air_keeps_no_tunnel() {
+    let (near, far) = pipe();
+    let (serving, mut incoming) = serve(far);
+    let mut requests = stranger(near).await;
+    let begun = Instant::now();
+    let mut before = None;
+    while !serving.is_finished() && begun.elapsed() < SERVER_IDLE {
+        let Ok(sent) = requests.send_request(connect("10.0.0.2:80"), false) else { break };
+        let Some(next) = incoming.recv().await else { break };
+        // The last one is refused once there is another.
+        if let Some((_, last)) = before.replace((sent, next)) {
+            Incoming::refuse(last, Refusal::Refused);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(begun.elapsed() < UNACCEPTED + Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(matches!(serving.await.unwrap(), Err(ConnectionError::Idle { limit: UNACCEPTED, .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_without_streams_is_given_up_after_a_while_and_one_with_a_stream_never() {
     let mut pair = pair(&plenty(), &plenty()).await;
     let streams = pair.stream().await;
