@@ -348,7 +348,7 @@ impl Route {
 
 impl Decision {
     /// Whether `view`, which came after the one that it was made on, still has what it was made of: the endpoint with
-    /// its address and identity, and the same waypoints. A connection that took its time must not go to a pod that was
+    /// its address and identity, the same waypoints, and the same way to choose: what passed through may have endpoints now. A connection that took its time must not go to a pod that was
     /// removed meanwhile, nor past a waypoint that was put in its way. `network`, `namespace` and `destination` are those of
     /// its [`Facts`]: what was outside of the mesh must still be.
     pub fn holds(&self, network: &str, namespace: &str, destination: IpAddr, view: &View) -> bool {
@@ -372,7 +372,8 @@ impl Decision {
     fn holds_service(&self, view: &View) -> bool {
         self.service.as_ref().is_none_or(|then| {
             view.service(&then.key()).is_some_and(|now| {
-                (&now.waypoint, &now.weighted_waypoints) == (&then.waypoint, &then.weighted_waypoints)
+                (&now.waypoint, &now.weighted_waypoints, now.balancing.mode)
+                    == (&then.waypoint, &then.weighted_waypoints, then.balancing.mode)
             })
         })
     }
