@@ -1,8 +1,8 @@
 //! Which endpoint of a service a connection goes to (pure).
 //!
 //! What is eligible, how endpoints are ranked and how ports and addresses follow are Istio's rules (node proxy facts,
-//! 2.3). Ours: an endpoint that was tried for this connection is out, one that is set aside is chosen when there is no
-//! other, and so is one of another network; affinity needs no memory, see [`hash`](super::hash).
+//! 2.3). Ours: an endpoint that was tried for this connection is chosen again when there is no other, at its address of the other
+//! family, once; one that is set aside is chosen when there is no other, and so is one of another network; affinity needs no memory, see [`hash`](super::hash).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -43,7 +43,7 @@ pub struct EndpointId {
 /// What is better not chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Avoid<'a> {
-    /// Tried for this connection, and failed.
+    /// Tried for this connection, and failed; twice where both families were.
     pub tried: &'a [EndpointId],
     /// Failed of late; better than nothing.
     pub aside: &'a HashSet<EndpointId>,
@@ -57,6 +57,8 @@ pub struct Picked {
     pub at: At,
     /// There are more endpoints that this connection could go to.
     pub others: bool,
+    /// There is no more than another address of one that was tried by then.
+    pub further: bool,
 }
 
 /// Where an endpoint is called.
@@ -78,8 +80,8 @@ pub enum Nothing {
     NoPort,
 }
 
-/// Higher is better.
-type Tier = (bool, bool, usize);
+/// Higher is better; the first part is false for one that was tried.
+type Tier = (bool, bool, bool, usize);
 
 /// Chooses an endpoint of `service`. Equal arguments make equal choices: `random` is all the chance there is.
 ///
@@ -100,9 +102,11 @@ pub fn balance(
     }
     let choice = Choice { service, caller, wanted, avoid };
     let eligible = || endpoints.iter().filter_map(|endpoint| choice.eligible(endpoint));
-    let (mut best, mut count): (Option<(Tier, u64)>, usize) = (None, 0);
+    // Those that were not tried, and those that were.
+    let (mut fresh, mut again) = (0, 0);
+    let mut best: Option<(Tier, u64)> = None;
     for one in eligible() {
-        count += 1;
+        *(if one.tier.0 { &mut fresh } else { &mut again }) += 1;
         let weight = u64::from(one.workload.capacity);
         match &mut best {
             Some((tier, total)) if *tier == one.tier => *total += weight,
@@ -117,7 +121,12 @@ pub fn balance(
         None => hash::weighted(random, total, among, |one| one.workload.capacity.into()),
     };
     let chosen = chosen.ok_or(Nothing::NoEndpoint)?;
-    Ok(Picked { workload: Arc::clone(chosen.workload), port: chosen.port, at: chosen.at, others: count > 1 })
+    let (others, further) = if tier.0 {
+        (fresh > 1, again > 0 || other_family(chosen.workload, service.families, &chosen.at).is_some())
+    } else {
+        (false, again > 1)
+    };
+    Ok(Picked { workload: Arc::clone(chosen.workload), port: chosen.port, at: chosen.at, others, further })
 }
 
 /// Where one workload is called when `called` was; `None` when there is no way.
@@ -135,6 +144,13 @@ pub fn address(workload: &Held, families: IpFamilies, called: IpAddr, network: &
         .or_else(|| (!workload.hostname.is_empty()).then(|| At::Name(Arc::clone(&workload.hostname))))
 }
 
+/// Where a workload is called after a try at `at` has failed.
+fn other_family(workload: &Held, families: IpFamilies, at: &At) -> Option<At> {
+    let At::Ip(tried) = at else { return None };
+    let mut fits = workload.addresses.iter().map(IpAddr::to_canonical).filter(|ip| families.allows(ip));
+    fits.find(|ip| ip.is_ipv4() != tried.is_ipv4()).map(At::Ip)
+}
+
 // === impl EndpointId ===
 
 impl EndpointId {
@@ -147,7 +163,11 @@ impl EndpointId {
 
 impl Avoid<'_> {
     pub(super) fn was_tried(&self, workload: &Held, port: u16) -> bool {
-        self.tried.iter().any(|tried| tried.port == port && tried.uid == workload.uid)
+        self.times_tried(workload, port) > 0
+    }
+
+    fn times_tried(&self, workload: &Held, port: u16) -> usize {
+        self.tried.iter().filter(|tried| tried.port == port && tried.uid == workload.uid).count()
     }
 
     fn is_aside(&self, workload: &Held, port: u16) -> bool {
@@ -188,10 +208,13 @@ impl Choice<'_> {
             }
         };
         let at = address(workload, self.service.families, self.wanted.address, self.caller.network)?;
-        if self.avoid.was_tried(workload, port) {
-            return None;
-        }
-        let tier = (at != At::Gateway, !self.avoid.is_aside(workload, port), rank);
+        let times = self.avoid.times_tried(workload, port);
+        let at = match times {
+            0 => at,
+            1 => other_family(workload, self.service.families, &at)?,
+            _ => return None,
+        };
+        let tier = (times == 0, at != At::Gateway, !self.avoid.is_aside(workload, port), rank);
         Some(Eligible { workload, port, at, tier })
     }
 

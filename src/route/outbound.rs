@@ -74,6 +74,8 @@ pub struct Target {
     pub id: EndpointId,
     /// There are more endpoints to try when this one fails.
     pub others: bool,
+    /// There are none, but another address of this one, or of one that was tried before.
+    pub further: bool,
 }
 
 /// Where a tunnel goes and whom it must find there.
@@ -163,7 +165,8 @@ impl Attempt<'_> {
     fn to_workload(&self, workload: &Arc<Held>) -> Result<Route, Refusal> {
         let Facts { destination, network, .. } = *self.facts;
         let at = address(workload, IpFamilies::Automatic, destination.ip(), network).ok_or(Refusal::NoAddress)?;
-        let picked = Picked { workload: Arc::clone(workload), port: destination.port(), at, others: false };
+        let picked =
+            Picked { workload: Arc::clone(workload), port: destination.port(), at, others: false, further: false };
         self.not_ours(workload, destination)?;
         match &workload.waypoint {
             Some(waypoint) if !self.is_from(waypoint) => self.through(waypoint, None),
@@ -283,7 +286,7 @@ impl Attempt<'_> {
             Err((target, name)) => return Ok(Route::Resolve(target, name)),
         };
         // A gateway that fails is one of several, or stands for everything behind it.
-        let id = if hop.others { hop.id } else { EndpointId::new(&workload, port) };
+        let id = if hop.others || hop.further { hop.id } else { EndpointId::new(&workload, port) };
         Ok(Route::Beyond(Box::new(Beyond {
             hop: hop.at,
             gateway,
@@ -291,17 +294,17 @@ impl Attempt<'_> {
             host: Arc::clone(&service.hostname),
             port: destination.port(),
             inner,
-            target: Target { at: hop.at, workload, id, others: hop.others || others },
+            target: Target { at: hop.at, workload, id, others: hop.others || others, further: hop.further },
             is_waypoint,
         })))
     }
 
     /// Where the endpoint is; the name to look up where that is not known yet.
     fn target(&self, picked: Picked) -> Result<Result<Target, (Target, Arc<str>)>, Refusal> {
-        let Picked { workload, port, at, others } = picked;
+        let Picked { workload, port, at, others, further } = picked;
         let target = |ip: IpAddr, port: u16| {
             let id = EndpointId::new(&workload, port);
-            Target { at: SocketAddr::new(ip, port), workload: Arc::clone(&workload), id, others }
+            Target { at: SocketAddr::new(ip, port), workload: Arc::clone(&workload), id, others, further }
         };
         match at {
             At::Ip(ip) => Ok(Ok(target(ip, port))),

@@ -78,7 +78,8 @@ pub fn resolve(
         Referent::Workload(workload) => {
             let at = address(workload, IpFamilies::Automatic, called, caller.network).ok_or(Unresolved::Empty)?;
             let expected = expected(&[], workload);
-            let picked = Picked { workload: Arc::clone(workload), port: waypoint.port, at, others: false };
+            let picked =
+                Picked { workload: Arc::clone(workload), port: waypoint.port, at, others: false, further: false };
             // Tried once, a single one has nobody to stand in for it.
             if avoid.was_tried(workload, waypoint.port) {
                 return Err(Unresolved::Empty);

@@ -118,7 +118,8 @@ pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
             Err(failed) => failed,
         };
         let Failed { why, blame } = failed;
-        let others = attempted.decision.route.target().is_some_and(|target| target.others);
+        let target = attempted.decision.route.target();
+        let (others, further) = target.map_or((false, false), |target| (target.others, target.further));
         if blame == Blame::Absent && !others && captured.accepted.elapsed() < ENROLLING {
             sleep(TRY_AGAIN).await;
             continue;
@@ -129,7 +130,7 @@ pub(super) async fn open(captured: &Captured) -> Result<Opened, Given> {
             Blame::Stale => true,
             Blame::Endpoint | Blame::Absent => {
                 attempts.strike(&attempted, &why);
-                others
+                others || further
             }
         };
         let reason = why.reason();
@@ -257,10 +258,12 @@ impl Attempts<'_> {
     }
 
     /// An even share of the time that is left, so that one endpoint which does not answer leaves time for another. The
-    /// only one has what its parts allow it.
+    /// only one has what its parts allow it, unless it has an address of the other family.
     fn limit(&self, target: Option<&Target>) -> Option<Duration> {
         let left = self.captured.pod.shared.config.connect_timeout.saturating_sub(self.captured.accepted.elapsed());
-        let more = if target?.others { TRIES.saturating_sub(self.tried.len()).max(1) } else { 1 };
+        let target = target?;
+        let left_to_try = TRIES.saturating_sub(self.tried.len()).max(1);
+        let more = if target.others { left_to_try } else { left_to_try.min(1 + usize::from(target.further)) };
         let alone = more == 1 && self.tried.is_empty();
         (!alone).then(|| left / u32::try_from(more).unwrap_or(1))
     }

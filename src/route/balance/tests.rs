@@ -123,6 +123,35 @@ fn chance_follows_the_weights() {
 }
 
 #[test]
+fn the_only_endpoint_is_tried_at_its_other_family_too() {
+    let both = |number: u8| {
+        let mut workload = at(number, "");
+        workload.addresses.push(format!("fd00::{number}").parse().unwrap());
+        workload
+    };
+    let mut case = Case::new(Balancing::default(), vec![both(1)]);
+    case.wanted.address = "fd00:96::1".parse().unwrap();
+    let ip = |text: &str| At::Ip(text.parse().unwrap());
+    let picked = |case: &Case| case.pick(0).map(|picked| (picked.at, picked.others, picked.further));
+    assert_eq!(picked(&case), Ok((ip("fd00::1"), false, true)));
+    case.tried = vec![id("e1")];
+    assert_eq!(picked(&case), Ok((ip("10.0.0.1"), false, false)));
+    case.tried.push(id("e1"));
+    assert_eq!(picked(&case), Err(Nothing::NoEndpoint));
+    // Another endpoint comes first, set aside or not.
+    (case.workloads, case.tried, case.aside) = (vec![both(1), both(2)], vec![id("e1")], [id("e2")].into());
+    assert_eq!(picked(&case), Ok((ip("fd00::2"), false, true)));
+    case.tried.push(id("e2"));
+    case.aside.clear();
+    case.only(&["e1", "e2"]);
+    assert_eq!(picked(&case).map(|(at, ..)| matches!(at, At::Ip(ip) if ip.is_ipv4())), Ok(true));
+    // What the service does not offer is no way.
+    case.tried = vec![id("e1"), id("e2")];
+    case.service.families = IpFamilies::Ipv6Only;
+    assert_eq!(picked(&case), Err(Nothing::NoEndpoint));
+}
+
+#[test]
 fn what_is_not_eligible_is_not_chosen() {
     let sick = || Workload { healthy: false, ..at(1, "") };
     let case = |balancing| Case::new(balancing, vec![sick(), at(2, "")]);

@@ -65,7 +65,8 @@ async fn a_pod_that_has_its_connections_takes_none_of_its_neighbours() {
     };
     writer.apply(mesh::Changes { workloads: vec![record], ..mesh::Changes::default() });
     let workload = Arc::clone(shared.mesh.view().workload_by_uid("cart").unwrap());
-    let target = Target { at: facts().destination, id: EndpointId::new(&workload, 80), workload, others: false };
+    let target =
+        Target { at: facts().destination, id: EndpointId::new(&workload, 80), workload, others: false, further: false };
     let (stream, _app) = connected().await;
     let (client, listener) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
     let captured = Captured { pod: till, stream, client, destination: target.at, listener, accepted: Instant::now() };
