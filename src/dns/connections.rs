@@ -58,6 +58,7 @@ fn take(pod: &Arc<Inner>, stream: TcpStream) {
 /// One question after the other, until the client is silent or gone.
 async fn converse(pod: &Inner, mut stream: TcpStream) {
     let server = Origins::of_stream(&stream);
+    server.iter().for_each(|server| pod.origins.note(*server));
     let whence = Whence::Stream { server };
     while let Ok(Ok(Some(message))) = timeout(IDLE, read_frame(&mut stream)).await {
         let reply = match pod.look(&message, Transport::Tcp) {

@@ -41,7 +41,16 @@ async fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
 fn handle(pod: &Arc<Inner>, socket: &Arc<UdpSocket>, local: SocketAddr, mut message: Vec<u8>, client: SocketAddr) {
     match pod.look(&message, Transport::Udp) {
         Step::Nothing => {}
-        Step::Reply(reply) => send(socket, &reply, client),
+        Step::Reply(reply) => {
+            send(socket, &reply, client);
+            // Whom the pod asks is of interest though it had no need to be asked: names of endpoints are asked for there.
+            if pod.origins.is_old() {
+                let of = Arc::clone(pod);
+                // Without room for it the next question will do.
+                let look = async move { of.origins.of_datagram(local, client).await.map_or((), |_| ()) };
+                pod.questions.spawn(look).ok();
+            }
+        }
         Step::Ask(counted) => {
             message.shrink_to_fit();
             let message = Arc::<[u8]>::from(message);

@@ -81,7 +81,7 @@ pub(super) struct Inner {
     pub shared: Arc<Shared>,
     pub pod: Arc<Pod>,
     ipv6: bool,
-    origins: Origins,
+    pub origins: Origins,
     pub upstream: Upstream,
     cache: Mutex<Cache>,
     /// Of what the node may ask for, where the mesh holds only what was.
@@ -184,6 +184,11 @@ impl PodDns {
             }
         });
         served.map_err(|full: Full| io::Error::other(full))
+    }
+
+    /// The name server that the pod asks, as far as it was seen.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.inner.origins.meant()
     }
 
     /// The listeners, for another process of ours.

@@ -1,27 +1,55 @@
 //! Addresses of workloads that have a host name and no address, by DNS.
 //!
-//! Asked for from the daemon's own namespace and by its own `/etc/resolv.conf`, as Istio's node proxy does: the mesh
-//! names them, and not the pod. The resolver is made when the first of them is called, on the runtime of that call.
+//! A pod calls them, so they are asked for in the pod's own namespace, by the name server that the pod itself asks: a name
+//! means what it means to the pod. Where that server is not known, those of the daemon's own `/etc/resolv.conf` are asked, from
+//! the same namespace. The resolver is made when the first of them is called, on the runtime of that call.
 
-use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolverOpts};
+use hickory_resolver::Resolver;
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_resolver::net::runtime::{RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// Looks names up and remembers the answers.
-#[derive(Default)]
+use crate::sys::netns::Netns;
+use crate::sys::socket;
+
+/// The name server that a pod asks, where that can be told.
+type Asked = Box<dyn Fn() -> Option<SocketAddr> + Send + Sync>;
+
+/// Looks names up for one pod and remembers the answers.
 pub struct Names {
-    resolver: OnceLock<TokioResolver>,
+    inside: Inside,
+    asked: OnceLock<Asked>,
+    made: Mutex<Option<Made>>,
+}
+
+/// A resolver, and the server that it asks; none where it asks those of the daemon.
+struct Made {
+    server: Option<SocketAddr>,
+    resolver: Arc<Resolver<Inside>>,
+}
+
+/// Sockets in a pod's namespace, with the daemon's mark.
+#[derive(Clone)]
+struct Inside {
+    netns: Netns,
+    mark: u32,
+    tokio: TokioRuntimeProvider,
 }
 
 /// Why a name has no address.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
     /// No answer in time. The name server, or the way to it.
-    #[error("no answer for {name} within {} s: look at the name servers in /etc/resolv.conf", limit.as_secs())]
+    #[error("no answer for {name} within {} s: look at the pod's name server, or those in /etc/resolv.conf of the daemon", limit.as_secs())]
     Timeout { name: String, limit: Duration },
     /// The name server says no, or cannot be asked.
     #[error("{name} cannot be looked up")]
@@ -38,8 +66,8 @@ pub enum NameError {
     None { name: String },
 }
 
-/// Answers that are remembered for as long as their TTL says, at most a day: 4096, a few hundred bytes each.
-const CACHE: u64 = 4096;
+/// Answers that are remembered for a pod for as long as their TTL says, at most a day: 512, a few hundred bytes each.
+const CACHE: u64 = 512;
 /// A whole look-up, 5 s: as long as a resolver's one try by default.
 const LIMIT: Duration = Duration::from_secs(5);
 /// One try of one server, so that a second one is asked within the limit.
@@ -48,6 +76,17 @@ const TRY: Duration = Duration::from_secs(2);
 // === impl Names ===
 
 impl Names {
+    /// For a pod in `netns`; `mark` is that of the daemon's own sockets.
+    pub(super) fn new(netns: Netns, mark: u32) -> Self {
+        let inside = Inside { netns, mark, tokio: TokioRuntimeProvider::default() };
+        Self { inside, asked: OnceLock::new(), made: Mutex::default() }
+    }
+
+    /// `asked` says which name server the pod asks. The first one counts.
+    pub(super) fn follow(&self, asked: Asked) {
+        drop(self.asked.set(asked));
+    }
+
     /// One address of `name`, of the family that is preferred where there is one; of several, `random` decides.
     ///
     /// # Errors
@@ -70,17 +109,82 @@ impl Names {
         chosen.ok_or_else(|| NameError::None { name: name.to_owned() })
     }
 
-    fn resolver(&self) -> Result<&TokioResolver, NameError> {
-        if let Some(resolver) = self.resolver.get() {
-            return Ok(resolver);
+    fn resolver(&self) -> Result<Arc<Resolver<Inside>>, NameError> {
+        let server = self.asked.get().and_then(|asked| asked());
+        if let Some(made) = self.made().as_ref().filter(|made| made.server == server) {
+            return Ok(Arc::clone(&made.resolver));
         }
-        let made = TokioResolver::builder_tokio().and_then(|mut builder| {
+        let inside = self.inside.clone();
+        let builder = match server {
+            Some(server) => Ok(Resolver::builder_with_config(only(server), inside)),
+            None => Resolver::builder(inside),
+        };
+        let resolver = builder.and_then(|mut builder| {
             options(builder.options_mut());
             builder.build()
         });
-        let made = made.map_err(|error| NameError::Configuration(Box::new(error)))?;
-        Ok(self.resolver.get_or_init(|| made))
+        let resolver = Arc::new(resolver.map_err(|error| NameError::Configuration(Box::new(error)))?);
+        // What another server has answered goes with it.
+        *self.made() = Some(Made { server, resolver: Arc::clone(&resolver) });
+        Ok(resolver)
     }
+
+    /// Held for a look or a change, never while a resolver is made.
+    fn made(&self) -> MutexGuard<'_, Option<Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Inside ===
+
+/// A server on loopback stands in the daemon's own resolv.conf (a stub resolver of the node), and is reached from there alone.
+impl RuntimeProvider for Inside {
+    type Handle = TokioHandle;
+    type Timer = TokioTime;
+    type Udp = UdpSocket;
+    type Tcp = AsyncIoTokioAsStd<TcpStream>;
+
+    fn create_handle(&self) -> TokioHandle {
+        self.tokio.create_handle()
+    }
+
+    fn connect_tcp(
+        &self,
+        server: SocketAddr,
+        bind: Option<SocketAddr>,
+        limit: Option<Duration>,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Tcp>>>> {
+        if server.ip().is_loopback() {
+            return self.tokio.connect_tcp(server, bind, limit);
+        }
+        let (netns, mark) = (self.netns.clone(), self.mark);
+        Box::pin(async move {
+            let made = netns.run_async(move || socket::unconnected(server.is_ipv6(), mark)).await;
+            let dial = made.map_err(io::Error::other)??.start(server, None)?.connected();
+            Ok(AsyncIoTokioAsStd(timeout(limit.unwrap_or(TRY), dial).await??))
+        })
+    }
+
+    fn bind_udp(
+        &self,
+        local: SocketAddr,
+        server: SocketAddr,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
+        if server.ip().is_loopback() {
+            return self.tokio.bind_udp(local, server);
+        }
+        let (netns, mark) = (self.netns.clone(), self.mark);
+        Box::pin(async move {
+            let made = netns.run_async(move || socket::datagrams_to(server, mark)).await;
+            UdpSocket::from_std(made.map_err(io::Error::other)??)
+        })
+    }
+}
+
+fn only(server: SocketAddr) -> ResolverConfig {
+    let mut named = NameServerConfig::udp_and_tcp(server.ip());
+    named.connections.iter_mut().for_each(|connection| connection.port = server.port());
+    ResolverConfig::from_parts(None, Vec::new(), vec![named])
 }
 
 fn options(options: &mut ResolverOpts) {

@@ -18,6 +18,7 @@ use super::connections::Connections;
 use super::dialler::{DialError, Dialler};
 use super::flows::Client;
 use super::listeners::{Listeners, Of};
+use super::names::Names;
 use super::outcome::Failure;
 use super::outlier::Outliers;
 use super::shared::Shared;
@@ -44,6 +45,7 @@ pub struct PodProxy {
     pub(super) identity: Identity,
     pub(super) netns: Netns,
     pub(super) dialler: Arc<Dialler>,
+    pub(super) names: Names,
     pub(super) certificate: PodCert,
     pub(super) tunnels: outbound::Tunnels,
     /// Endpoints that failed this pod of late.
@@ -120,6 +122,7 @@ impl PodProxy {
             identity: certificate.identity().clone(),
             tunnels: outbound::Tunnels::new(shared, &place, &dialler, &certificate),
             outliers: Mutex::default(),
+            names: Names::new(netns.clone(), mark),
             dialler,
             opened: Arc::default(),
             arrived: Arc::default(),
@@ -180,6 +183,11 @@ impl PodProxy {
             tokio::time::sleep(wait).await;
         }
         Ok(())
+    }
+
+    /// Host names of endpoints are looked up by the name server that `asked` tells, as soon as it tells one.
+    pub fn look_up_by(&self, asked: impl Fn() -> Option<SocketAddr> + Send + Sync + 'static) {
+        self.names.follow(Box::new(asked));
     }
 
     /// What runs on its thread.

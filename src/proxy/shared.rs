@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::budgets::Descriptors;
 use super::flows::Flows;
-use super::names::Names;
 use super::pod::PodProxy;
 use super::report::Report;
 use crate::mesh;
@@ -53,7 +52,6 @@ pub struct Shared {
     pub local: LocalPods,
     pub pipes: PipePool,
     pub descriptors: Arc<Descriptors>,
-    pub names: Names,
     pub report: Report,
     pub flows: Flows,
     /// Which peers are trusted beside those of the pods' own roots, and which no longer are.

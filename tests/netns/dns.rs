@@ -280,6 +280,50 @@ fn two_servers_from_one_port(bed: &Bed) {
     assert_eq!(found, expect);
 }
 
+/// A service whose endpoint only the pod's own name server knows.
+const BEHIND: &str = "\
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: behind, namespace: demo}
+spec:
+  hosts: [behind.example.com]
+  addresses: [240.240.0.19]
+  location: MESH_EXTERNAL
+  resolution: DNS
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: split.horizon.test}]
+";
+
+#[test]
+fn an_endpoints_name_is_asked_for_by_the_pod_and_its_own_server() {
+    run("dnsbehind", &topology(), async |bed| {
+        bed.put("behind.yaml", BEHIND);
+        bed.start(&[("connect-timeout", "2s")]).await;
+        bed.states(&["client"], "enrolled").await;
+        let at = bed.at("vm", Family::V4, 53);
+        let server = Server::start(bed.netns("vm"), at, 4);
+        let asked = question("behind.example.com", RecordType::A);
+        let found = by_udp(bed.netns("client"), at, &asked, PATIENCE).unwrap();
+        assert_eq!((addresses(&found), server.heard()), (vec!["240.240.0.19".to_owned()], Vec::new()));
+        let own = bed.at("client", Family::V4, 0).ip();
+        let dialled = async || {
+            let (client, to) = (bed.netns("client").clone(), "240.240.0.19:80".parse().unwrap());
+            let dial = move || {
+                let stream = std::net::TcpStream::connect_timeout(&to, PATIENCE)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                std::io::Read::read(&mut &stream, &mut [0])
+            };
+            drop(tokio::task::spawn_blocking(move || client.run(dial)).await.unwrap());
+            let name = question("split.horizon.test", RecordType::A)[12..].to_ascii_lowercase();
+            let is_it = |(from, message): &(SocketAddr, Vec<u8>)| {
+                from.ip() == own && message.to_ascii_lowercase().windows(name.len()).any(|part| part == name)
+            };
+            server.heard().iter().any(is_it)
+        };
+        until("its server hears the endpoint's name from the pod", dialled).await;
+    });
+}
+
 #[test]
 fn names_are_resolved() {
     run("dns", &topology(), async |bed| resolves(bed, "nftables").await);

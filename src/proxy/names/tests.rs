@@ -1,10 +1,4 @@
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use tokio::net::UdpSocket;
 
 use super::*;
 
@@ -22,13 +16,8 @@ async fn server() -> (Names, Arc<AtomicUsize>) {
             drop(socket.send_to(&answer(&buffer[..length]), from).await);
         }
     });
-    let mut server = NameServerConfig::udp(address.ip());
-    server.connections.iter_mut().for_each(|connection| connection.port = address.port());
-    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    options(builder.options_mut());
-    let names = Names::default();
-    names.resolver.set(builder.build().unwrap()).ok().unwrap();
+    let names = Names::new(Netns::own().unwrap(), 0);
+    names.follow(Box::new(move || Some(address)));
     (names, asked)
 }
 
@@ -83,4 +72,19 @@ async fn a_name_is_looked_up_in_the_callers_family_and_for_as_long_as_it_says() 
     assert_eq!(names.lookup("four.test", false, 7).await.unwrap(), ip("10.9.9.4"));
     assert!(matches!(names.lookup("self.test", true, 0).await, Err(NameError::None { .. })));
     assert!(matches!(names.lookup("gone.test", true, 0).await, Err(NameError::Lookup { .. })));
+}
+
+#[tokio::test]
+async fn a_pod_that_asks_another_server_hears_what_that_one_says() {
+    let ((one, _), (two, asked)) = (server().await, server().await);
+    let second = two.asked.get().unwrap()().unwrap();
+    let moved = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (first, has_moved) = (one.asked.get().unwrap()().unwrap(), Arc::clone(&moved));
+    let names = Names::new(Netns::own().unwrap(), 0);
+    names.follow(Box::new(move || Some(if has_moved.load(Ordering::Relaxed) { second } else { first })));
+    names.lookup("db.test", true, 0).await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    moved.store(true, Ordering::Relaxed);
+    names.lookup("db.test", true, 0).await.unwrap();
+    assert!(asked.load(Ordering::Relaxed) > 0, "not what the other one has said");
 }

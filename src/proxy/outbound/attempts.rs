@@ -190,7 +190,7 @@ impl Attempts<'_> {
     async fn resolve(&mut self, name: &Arc<str>, source: Option<&Held>, random: u64) -> Result<(), Failed> {
         let Captured { pod, destination, .. } = self.captured;
         pod.shared.report.looks_up(source, name);
-        let found = pod.shared.names.lookup(name, destination.is_ipv4(), random).await;
+        let found = pod.names.lookup(name, destination.is_ipv4(), random).await;
         let failed = |source| Failed { why: Failure::Name(Box::new(source)), blame: Blame::Endpoint };
         self.resolved.push((Arc::clone(name), found.map_err(failed)?));
         Ok(())

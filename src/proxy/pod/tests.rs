@@ -58,7 +58,6 @@ pub(in crate::proxy) fn shared_with(mesh: mesh::Reader) -> Arc<Shared> {
         local: LocalPods::default(),
         pipes: PipePool::new(),
         descriptors: crate::proxy::budgets::Descriptors::new(100_000),
-        names: Default::default(),
         report: Report { metrics: Metrics::new(metrics::Config { series_budget: 100 }, "test"), access_log: false },
         flows: Flows::new(flows::Config { window: Duration::from_secs(60), limit: 10 }, Instant::now()),
         trust: crate::tls::Trust::default(),

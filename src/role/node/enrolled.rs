@@ -47,6 +47,10 @@ impl Enrolled {
         proven_by: Vec<IpAddr>,
         older: HashSet<u64>,
     ) -> Self {
+        if let Some(dns) = &dns {
+            let dns = Arc::downgrade(dns);
+            proxy.look_up_by(move || dns.upgrade()?.server());
+        }
         Self {
             proxy,
             dns,

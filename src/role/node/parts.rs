@@ -27,7 +27,6 @@ use crate::identity::certs;
 use crate::mesh;
 use crate::proxy::budgets::Descriptors;
 use crate::proxy::flows::{self, Flows};
-use crate::proxy::names::Names;
 use crate::proxy::outbound::TunnelConfig;
 use crate::proxy::own;
 use crate::proxy::report::Report;
@@ -112,7 +111,6 @@ impl Parts {
                 tokio::time::Instant::now(),
             ),
             trust,
-            names: Names::default(),
             report: Report { metrics: metrics.clone(), access_log: settings.log_access },
             threads: pools.threads().clone(),
             panics: panics.clone(),

@@ -199,7 +199,6 @@ impl Node {
             pipes: PipePool::new(),
             descriptors: crate::proxy::budgets::Descriptors::new(10_000),
             trust: crate::tls::Trust::default(),
-            names: Default::default(),
             report: Report { metrics: metrics.clone(), access_log: false },
             flows: Flows::new(
                 flows::Config { window: Duration::from_secs(60), limit: 10 },
