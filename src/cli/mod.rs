@@ -3,11 +3,10 @@
 //! Owns: arguments and help, one file a command; how errors and tables are printed; exit codes.
 //! Never: the work itself: a command turns its arguments into plain values and hands them to a role ([`Roles`]).
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 mod cleanup;
 mod control;
@@ -58,12 +57,10 @@ enum Command {
 /// Runs the command that `arguments` (the program's name first) ask for, and tells `errors` what went wrong.
 pub fn run<I>(arguments: I, environment: &Environment, roles: &impl Roles, errors: &mut dyn Write) -> ExitCode
 where
-    I: IntoIterator<Item: Into<OsString>>,
+    I: IntoIterator<Item: Into<std::ffi::OsString>>,
 {
-    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let parsed = Culvert::command().try_get_matches_from(&arguments);
-    let parsed = parsed.and_then(|found| Culvert::from_arg_matches(&found));
-    let result = match parsed.map(|culvert| culvert.command) {
+    let given: Vec<std::ffi::OsString> = arguments.into_iter().map(Into::into).collect();
+    let result = match Culvert::try_parse_from(&given).map(|culvert| culvert.command) {
         Ok(Command::Cleanup(args)) => roles.cleanup(args),
         Ok(Command::Control(args)) => args.run(environment, roles, errors),
         Ok(Command::Demo(args)) => roles.demo(args),
@@ -74,7 +71,7 @@ where
         Ok(Command::Proxy(args)) => args.run(environment, roles, errors),
         Ok(Command::StrictReport(args)) => args.run(roles),
         Ok(Command::Version) => version::run(),
-        Err(help) => return report::arguments(&help, &arguments, errors),
+        Err(help) => return report::arguments(&help, &given, errors),
     };
     result.unwrap_or_else(|error| report::failure(&error, errors))
 }

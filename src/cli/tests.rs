@@ -1,5 +1,7 @@
 use std::cell::RefCell;
 
+use clap::CommandFactory as _;
+
 use super::*;
 use crate::authz::inquiry::{Answer, Question};
 use crate::config::control::ControlSettings;

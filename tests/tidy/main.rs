@@ -82,6 +82,12 @@ fn pages_follow_the_code() {
 }
 
 #[test]
+fn every_page_has_its_row() {
+    let all: Vec<String> = files("docs", ".md").into_iter().map(|file| file.path).collect();
+    none(&pages::listed(&all, &text("docs/README.md")));
+}
+
+#[test]
 fn every_reason_of_a_failure_has_its_row() {
     none(&pages::reasons(&text("src/proxy/outcome.rs"), &text("docs/features/observability.md")));
 }

@@ -97,6 +97,34 @@ fn update() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
 }
 
+/// Each page below docs has one row of docs/README.md, and each row's page is there.
+pub(crate) fn listed(pages: &[String], readme: &str) -> Vec<String> {
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| [")).collect();
+    let target =
+        |row: &str| row.split_once("](").and_then(|(_, rest)| rest.split_once(')')).map(|(to, _)| to.to_owned());
+    let targets: Vec<String> = rows.iter().filter_map(|row| target(row)).collect();
+    let times = |page: &String| targets.iter().filter(|target| *target == page).count();
+    let wanted =
+        pages.iter().map(|page| page.trim_start_matches("docs/").to_owned()).filter(|page| page != "README.md");
+    let wrong = wanted.filter(|page| times(page) != 1);
+    let mut out: Vec<_> =
+        wrong.map(|page| format!("docs/README.md has {} rows for {page}, not one", times(&page))).collect();
+    let gone = targets.iter().filter(|target| !target.starts_with("..") && !pages.contains(&format!("docs/{target}")));
+    out.extend(gone.map(|target| format!("docs/README.md has a row for {target}, which is not there")));
+    out
+}
+
+#[test]
+fn pages_without_one_row_are_found() {
+    let pages = ["docs/README.md", "docs/a.md", "docs/features/b.md"].map(str::to_owned);
+    let check = |readme: &str, expected: &[&str]| assert_eq!(listed(&pages, readme), expected, "{readme}");
+    let (a, b) = ("| [a](a.md) | x |\n", "| [b](features/b.md) | [a](a.md) |\n");
+    check(&format!("{a}{b}| [up](../README.md) | x |\n"), &[]);
+    check(b, &["docs/README.md has 0 rows for a.md, not one"]);
+    check(&format!("{a}{b}{a}"), &["docs/README.md has 2 rows for a.md, not one"]);
+    check(&format!("{a}{b}| [c](c.md) | x |"), &["docs/README.md has a row for c.md, which is not there"]);
+}
+
 /// Each dependency of the manifest has a row in the page, and each row a dependency. A row begins `| name |`.
 pub(crate) fn dependencies(manifest: &str, page: &str) -> Vec<String> {
     let mut wanted = BTreeSet::new();

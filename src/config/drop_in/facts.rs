@@ -12,7 +12,7 @@ use crate::hbone::settings::Sizes;
 impl DropIn {
     /// Each fact under a name as Istio writes keys.
     pub fn facts(&self) -> Map<String, Value> {
-        let DropIn {
+        let Self {
             arguments,
             own: OwnPod { name, namespace, service_account, addresses },
             // Never shown.

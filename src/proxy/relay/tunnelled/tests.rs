@@ -123,7 +123,7 @@ async fn after_a_reset(app_ends: bool, sips: u32) -> Duration {
             let before = meter.read().0;
             let mut sip = vec![0; 4096];
             while meter.read().0 == before {
-                app.read(&mut sip).await.unwrap();
+                assert_ne!(app.read(&mut sip).await.unwrap(), 0);
                 sleep(Duration::from_millis(5)).await;
             }
         }
